@@ -1,0 +1,58 @@
+# servax: everything a developer types. `make serve` and `make test` install what they need first.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+HOST   ?= 127.0.0.1
+PORT   ?= 8000
+ARGS   ?=
+TESTS  ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install serve test test-full check format bench lock clean
+
+help:           ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+
+install: $(VENV)/.installed ## make .venv with all that serving and testing need
+
+# torch is a test dependency only (parity with transformers). It stands outside the hashed lock
+# because its CPU and CUDA builds of one version have different hashes.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "servax needs Python 3.11 or newer; try make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+serve: install ## serve the embedded model on http://HOST:PORT/v1 (ARGS: any servax serve argument)
+	exec $(BIN)/servax serve --host $(HOST) --port $(PORT) $(ARGS)
+
+test: install ## every test but the slow ones (TESTS: a path or -k expression)
+	$(BIN)/python -m pytest -m "not slow" $(TESTS)
+
+test-full: install ## every test: soak, fuzz and large parity too (about an hour on 2 cores)
+	$(BIN)/python -m pytest $(TESTS)
+
+check: install ## lint, format, strict types, floors and documentation
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --level error
+	$(BIN)/python -m pytest -q tests/house -m "not slow"
+
+format: install ## put the code into its one format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install ## the benchmarks that finish in minutes on a laptop; JSON under bench/results
+	$(BIN)/python -m bench host --output bench/results/host.json
+	$(BIN)/python -m bench compare --output bench/results/compare.json
+
+lock: install ## write requirements.lock anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test-tools \
+		--generate-hashes --no-header pyproject.toml --output-file requirements.lock
+
+clean: ## forget .venv and everything built
+	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis

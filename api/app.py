@@ -1,0 +1,119 @@
+"""The Quart application: state, access, limits, errors, routes. `api.serve` gives it a socket."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, cast
+
+from quart import Blueprint, Quart, g, request
+
+from api.access import AccessMiddleware, ASGIApp, request_state
+from api.auth import Access, is_public
+from api.context import EXTENSION, ServerContext, ServerState
+from api.cors import install_cors
+from api.error_handlers import install_error_handlers
+from api.errors import APIError
+from api.limits import QUEUE_FULL, Admission
+from api.metrics import Metrics
+from api.root_path import RootPathMiddleware
+from api.settings import ServerSettings
+
+RESOURCES = (
+    "api.resources.health",
+    "api.resources.metrics",
+    "api.resources.docs",
+    "api.resources.models",
+    "api.resources.chat",
+    "api.resources.completions",
+    "api.resources.tokenize",
+)
+
+
+def make_state(settings: ServerSettings, model_name: str) -> ServerState:
+    """The state of a server that has no engine yet."""
+    return ServerState(
+        settings=settings, metrics=Metrics(model_name), admission=Admission(settings)
+    )
+
+
+def state_of(context: ServerContext) -> ServerState:
+    """The state of a server that is ready from the start, as in tests."""
+    state = ServerState(
+        settings=context.settings,
+        metrics=context.metrics,
+        admission=Admission(context.settings),
+    )
+    state.become_ready(context)
+    return state
+
+
+def create_app(source: ServerContext | ServerState) -> Quart:
+    """The application for a loaded server, or for one that is still loading."""
+    state = state_of(source) if isinstance(source, ServerContext) else source
+    settings = state.settings
+    app = Quart("api", static_folder=None)
+    app.extensions[EXTENSION] = state
+    _configure(app, settings)
+    install_error_handlers(app, settings.error_format)
+    install_cors(app, settings)
+    _install_guard(app, state)
+    for name in RESOURCES:
+        app.register_blueprint(cast(Blueprint, importlib.import_module(name).blueprint))
+    _wrap(app, state)
+    return app
+
+
+def _configure(app: Quart, settings: ServerSettings) -> None:
+    app.url_map.merge_slashes = False
+    app.url_map.strict_slashes = True
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["BODY_TIMEOUT"] = settings.body_timeout_s
+    app.config["RESPONSE_TIMEOUT"] = None
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+
+
+def _install_guard(app: Quart, state: ServerState) -> None:
+    """Before any route: note the route, ask for a key, count the work."""
+    access = Access(state.settings.api_keys)
+
+    async def guard() -> None:
+        exchange = request_state(request.scope)
+        g.request_id = exchange.request_id
+        view = app.view_functions.get(request.endpoint or "")
+        if request.url_rule is not None:
+            exchange.handler = request.url_rule.rule
+        access.verify(view, request.headers, _client(request.scope))
+        if not is_public(view) and _is_work(state):
+            _admit(state)
+
+    async def guard_websocket() -> None:
+        raise APIError("There is no WebSocket at this URL.", status=404, code="unknown_url")
+
+    app.before_request(guard)
+    app.before_websocket(guard_websocket)
+
+
+def _is_work(state: ServerState) -> bool:
+    """Routes that use the engine are POST; while draining every other request counts too."""
+    return request.method == "POST" or state.admission.is_draining
+
+
+def _admit(state: ServerState) -> None:
+    try:
+        state.admission.admit(request_state(request.scope))
+    except APIError:
+        state.metrics.rejected("draining" if state.admission.is_draining else QUEUE_FULL)
+        raise
+
+
+def _client(scope: Any) -> tuple[str, int] | None:
+    """The peer's address from the server, not from any header."""
+    return cast("tuple[str, int] | None", scope.get("client"))
+
+
+def _wrap(app: Quart, state: ServerState) -> None:
+    settings = state.settings
+    inner = cast(ASGIApp, app.asgi_app)
+    observed = AccessMiddleware(inner, settings, (state.metrics, state.admission))
+    wrapped = RootPathMiddleware(observed, settings.root_path) if settings.root_path else observed
+    app.asgi_app = cast(Any, wrapped)

@@ -1,0 +1,128 @@
+"""Who may call what. Default deny: a route is open only by an explicit mark.
+
+The decision hangs on the *matched route*, never on the text of the path, so that odd spellings
+of a path (`//`, `%2f`, case, absolute-form, odd Host) can reach nothing that the plain one
+cannot. A request that matches no route needs a key too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from api.errors import APIError
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+PUBLIC_MARK = "servax_is_public"
+OPERATOR_MARK = "servax_is_for_operator"
+KEY_HEADERS = ("x-api-key", "api-key")
+
+
+def public(view: View) -> View:
+    """Mark a view as open to everyone."""
+    setattr(view, PUBLIC_MARK, True)
+    return view
+
+
+def for_operator(view: View) -> View:
+    """Mark a view as needing a key, or, where no key is configured, a loopback client."""
+    setattr(view, OPERATOR_MARK, True)
+    return view
+
+
+def is_public(view: Callable[..., Any] | None) -> bool:
+    """Whether the view carries the mark of `public`."""
+    return bool(getattr(view, PUBLIC_MARK, False))
+
+
+def is_for_operator(view: Callable[..., Any] | None) -> bool:
+    """Whether the view carries the mark of `for_operator`."""
+    return bool(getattr(view, OPERATOR_MARK, False))
+
+
+def hash_key(key: str) -> bytes:
+    """SHA-256 of a key: all that is kept of it."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+class Access:
+    """Decides about requests by the configured keys."""
+
+    def __init__(self, api_keys: tuple[str, ...]) -> None:
+        self._hashes = tuple(hash_key(key) for key in api_keys)
+
+    def verify(
+        self,
+        view: Callable[..., Any] | None,
+        headers: Mapping[str, str],
+        client: tuple[str, int] | None,
+    ) -> None:
+        """Return if the client may call `view` (None: no route matched).
+
+        `client` is the peer's address as the server saw it; None for a Unix socket.
+
+        Raises:
+            APIError: 401 without a valid key; 403 for an operator's route called from afar on
+                a server that has no keys.
+        """
+        if is_public(view):
+            return
+        if self._hashes:
+            self._verify_key(given_key(headers))
+        elif is_for_operator(view) and not is_loopback(client):
+            raise APIError(
+                "This endpoint is open to this machine only, unless an API key is configured.",
+                status=403,
+                code="forbidden",
+            )
+
+    def _verify_key(self, key: str | None) -> None:
+        if key is None:
+            raise _unauthorized(
+                "You didn't provide an API key. Provide it in an Authorization header using "
+                "Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
+            )
+        if not self._is_known(key):
+            raise _unauthorized("Incorrect API key provided.")
+
+    def _is_known(self, key: str) -> bool:
+        """Compares with every key, so that time tells nothing about which one is near."""
+        given = hash_key(key)
+        matches = [hmac.compare_digest(given, known) for known in self._hashes]
+        return any(matches)
+
+
+def given_key(headers: Mapping[str, str]) -> str | None:
+    """The key of `Authorization: Bearer`, else of `x-api-key` or `api-key`."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    for name in KEY_HEADERS:
+        if headers.get(name):
+            return headers[name]
+    return None
+
+
+def is_loopback(client: tuple[str, int] | None) -> bool:
+    """Whether the peer is this machine."""
+    if client is None:
+        return True
+    try:
+        address = ipaddress.ip_address(client[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _unauthorized(message: str) -> APIError:
+    return APIError(
+        message,
+        status=401,
+        code="invalid_api_key",
+        headers={"www-authenticate": "Bearer"},
+    )

@@ -1,0 +1,89 @@
+"""What a route may reach: the loaded server, and the state of the process around it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, cast
+
+from quart import current_app
+
+from api.errors import unavailable
+from api.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from api.limits import Admission
+    from api.metrics import Metrics
+    from api.readiness import Readiness
+    from engine.client_protocol import GenerationEngine
+    from engine.text.chat_template import ChatTemplate
+    from engine.text.tokenizer import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServerContext:
+    """A server that has its model: what routes of models and generation work with.
+
+    Attributes:
+        chat_template: None when the model has no template and none was given.
+        model_names: names clients may use; the first is the one answers carry.
+        default_sampling: defaults from generation_config.json and the operator's overrides.
+        model_root: what `/v1/models` gives as `root`.
+        created: Unix time of start, in seconds.
+    """
+
+    settings: ServerSettings
+    engine: GenerationEngine
+    tokenizer: Tokenizer
+    chat_template: ChatTemplate | None
+    model_names: tuple[str, ...]
+    default_sampling: dict[str, Any]
+    metrics: Metrics
+    model_root: str
+    created: int
+
+
+@dataclasses.dataclass(kw_only=True)
+class ServerState:
+    """The process around the context, from bind to exit.
+
+    Attributes:
+        engine: set as soon as the engine process runs, long before it is ready; written by
+            `api.serve`, None before.
+        context: set when engine, tokenizer and template are all there; None while loading.
+        failure: why the engine could not start or went away; None while it may still come.
+        readiness: made by `api.readiness` when it is first asked for.
+    """
+
+    settings: ServerSettings
+    metrics: Metrics
+    admission: Admission
+    engine: GenerationEngine | None = None
+    context: ServerContext | None = None
+    failure: str | None = None
+    readiness: Readiness | None = None
+
+    def become_ready(self, context: ServerContext) -> None:
+        """Take requests from now on."""
+        self.engine = context.engine
+        self.context = context
+        self.admission.max_num_running = context.engine.info.max_num_seqs
+
+
+EXTENSION = "servax"
+
+
+def server_state() -> ServerState:
+    """The state of the application that handles the current request."""
+    return cast(ServerState, current_app.extensions[EXTENSION])
+
+
+def context() -> ServerContext:
+    """The loaded server.
+
+    Raises:
+        APIError: 503 with retry-after while the model is loading or the engine is gone.
+    """
+    loaded = server_state().context
+    if loaded is None:
+        raise unavailable("The model is still loading.", "model_loading", retry_after_s=2.0)
+    return loaded

@@ -1,0 +1,140 @@
+"""The engine's own counters and gauges, read from `engine.stats` when Prometheus asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from engine.request import EngineStats
+
+if TYPE_CHECKING:
+    from engine.client_protocol import GenerationEngine
+    from engine.config import EngineConfig
+
+LABELS = ("model_name", "engine")
+
+GAUGES: tuple[tuple[str, str, Callable[[EngineStats], float]], ...] = (
+    ("vllm:num_requests_running", "Sequences in slots.", lambda s: s.num_running),
+    ("vllm:num_requests_waiting", "Sequences waiting for a slot.", lambda s: s.num_waiting),
+    (
+        "vllm:kv_cache_usage_perc",
+        "Share of KV pages in use; 1 is all.",
+        lambda s: 1 - s.num_free_pages / s.num_pages if s.num_pages else 0.0,
+    ),
+    (
+        "servax:compilations_after_ready",
+        "XLA compilations since the engine was ready; 0 is the promise.",
+        lambda s: s.total_compilations_after_ready,
+    ),
+    ("servax:compiled_steps", "Step variants compiled so far.", lambda s: s.num_compiled_steps),
+    ("servax:planned_steps", "Step variants there will be.", lambda s: s.num_planned_steps),
+    ("servax:last_step_seconds", "Time of the last step.", lambda s: s.last_step_time_s),
+)
+
+COUNTERS: tuple[tuple[str, str, Callable[[EngineStats], int]], ...] = (
+    ("vllm:prompt_tokens", "Prompt tokens of admitted requests.", lambda s: s.total_prompt_tokens),
+    (
+        "vllm:prompt_tokens_cached",
+        "Prompt tokens found in the prefix cache.",
+        lambda s: s.total_cached_tokens,
+    ),
+    ("vllm:generation_tokens", "Tokens generated.", lambda s: s.total_generated_tokens),
+    (
+        "vllm:prefix_cache_queries",
+        "Tokens looked up in the prefix cache.",
+        lambda s: s.total_prefix_queries,
+    ),
+    (
+        "vllm:prefix_cache_hits",
+        "Tokens found in the prefix cache.",
+        lambda s: s.total_prefix_hits,
+    ),
+    ("vllm:num_preemptions", "Preemptions.", lambda s: s.total_preemptions),
+    ("servax:engine_steps", "Steps run.", lambda s: s.total_steps),
+)
+
+
+class EngineCollector(Collector):
+    """Turns the newest `EngineStats` into metric families.
+
+    A restarted engine counts from zero; what its predecessor had counted is added, so that
+    counters never fall.
+    """
+
+    def __init__(
+        self, engine: GenerationEngine, config: EngineConfig, model_name: str, engine_label: str
+    ) -> None:
+        self._engine = engine
+        self._config = config
+        self._label_values = (model_name, engine_label)
+        self._seen: dict[str, int] = {}
+        self._base: dict[str, int] = {}
+
+    def describe(self) -> list[Metric]:
+        """Nothing is known before the first scrape."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All families for one scrape."""
+        stats = self._engine.stats
+        for name, text, read in GAUGES:
+            family = GaugeMetricFamily(name, text, labels=LABELS)
+            family.add_metric(self._label_values, read(stats))
+            yield family
+        for name, text, read in COUNTERS:
+            counter = CounterMetricFamily(name, text, labels=LABELS)
+            counter.add_metric(self._label_values, self._never_falling(name, read(stats)))
+            yield counter
+        yield self._waiting_by_reason(stats)
+        yield self._iteration_tokens(stats)
+        if self._engine.is_ready:
+            yield self._cache_config()
+
+    def _never_falling(self, name: str, value: int) -> int:
+        if value < self._seen.get(name, 0):
+            self._base[name] = self._base.get(name, 0) + self._seen[name]
+        self._seen[name] = value
+        return self._base.get(name, 0) + value
+
+    def _waiting_by_reason(self, stats: EngineStats) -> Metric:
+        family = GaugeMetricFamily(
+            "vllm:num_requests_waiting_by_reason",
+            "Sequences waiting, by reason.",
+            labels=(*LABELS, "reason"),
+        )
+        family.add_metric((*self._label_values, "capacity"), stats.num_waiting)
+        family.add_metric((*self._label_values, "deferred"), 0)
+        return family
+
+    def _iteration_tokens(self, stats: EngineStats) -> Metric:
+        """Count and sum are exact; the engine does not send the distribution."""
+        computed = stats.total_prompt_tokens - stats.total_cached_tokens
+        tokens = self._never_falling("tokens", computed + stats.total_generated_tokens)
+        steps = self._never_falling("steps", stats.total_steps)
+        family = HistogramMetricFamily(
+            "vllm:iteration_tokens_total", "Tokens computed by a step.", labels=LABELS
+        )
+        family.add_metric(self._label_values, buckets=[("+Inf", steps)], sum_value=tokens)
+        return family
+
+    def _cache_config(self) -> Metric:
+        values = {
+            "block_size": str(self._engine.info.page_size),
+            "num_gpu_blocks": str(self._engine.info.num_pages),
+            "cache_dtype": self._config.kv_cache_dtype,
+            "enable_prefix_caching": str(self._config.enable_prefix_caching),
+            "gpu_memory_utilization": str(self._config.gpu_memory_utilization),
+        }
+        family = GaugeMetricFamily(
+            "vllm:cache_config_info", "The KV cache.", labels=("engine", *values)
+        )
+        family.add_metric((self._label_values[1], *values.values()), 1)
+        return family

@@ -1,0 +1,128 @@
+"""A request's JSON object, or a 4xx that says what is wrong with it. Never a 5xx, never a stall.
+
+orjson refuses what JSON does not have (NaN, Infinity, invalid UTF-8, UTF-16, a byte order mark,
+lone surrogates, nesting deeper than 1024). It holds the GIL while parsing, so a thread alone
+does not keep the event loop alive: big bodies are first *measured*, in slices, and refused when
+their number of containers, members or elements could take tens of milliseconds.
+
+A key that is given twice keeps its last value, as in every common JSON parser.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import orjson
+from quart import Request
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
+
+from api.errors import APIError
+
+SMALL_BODY_BYTES = 128 * 1024
+MAX_KEYS = 100_000
+MAX_CONTAINERS = 100_000
+MAX_ELEMENTS = 2_100_000
+
+
+async def read_json_object(request: Request) -> dict[str, Any]:
+    """The body of `request` as a JSON object.
+
+    Raises:
+        APIError: 415 not application/json; 413 larger than the limit (before all of it is
+            read); 408 it did not arrive in time; 400 not JSON, not an object, or too complex.
+    """
+    verify_content_type(request)
+    body = await read_body(request)
+    if len(body) <= SMALL_BODY_BYTES:
+        return parse_json_object(body)
+    return await asyncio.to_thread(parse_json_object, body)
+
+
+def verify_content_type(request: Request) -> None:
+    """Raise APIError 415 unless the request says it is `application/json`."""
+    if request.mimetype != "application/json":
+        raise APIError(
+            "Unsupported Media Type: Only 'application/json' is allowed",
+            status=415,
+            code="unsupported_content_type",
+        )
+
+
+async def read_body(request: Request) -> bytes:
+    """All bytes of the body, within the size and time limits of the application."""
+    try:
+        return cast(bytes, await request.get_data(cache=False, as_text=False))
+    except RequestEntityTooLarge:
+        raise APIError(
+            "The request body is larger than this server accepts.",
+            status=413,
+            code="request_too_large",
+        ) from None
+    except RequestTimeout:
+        raise APIError(
+            "The request body did not arrive in time.", status=408, code="request_timeout"
+        ) from None
+
+
+def parse_json_object(body: bytes) -> dict[str, Any]:
+    """`body` as a JSON object.
+
+    Raises:
+        APIError: 400 when it is not JSON, not an object, or too complex.
+    """
+    if len(body) > SMALL_BODY_BYTES:
+        verify_complexity(body)
+    try:
+        value: Any = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise APIError(
+            f"We could not parse the JSON body of your request: {describe(error)}.",
+            code="invalid_json",
+        ) from None
+    if not isinstance(value, dict):
+        raise APIError("The body of the request must be a JSON object.", code="invalid_type")
+    return cast(dict[str, Any], value)
+
+
+def describe(error: orjson.JSONDecodeError) -> str:
+    """The parser's reason and place, without any of the body."""
+    return f"{error.msg} (character {error.pos})"
+
+
+def verify_complexity(body: bytes) -> None:
+    """Raise APIError 400 when parsing `body` would build too many objects.
+
+    Strings are skipped, so text of any length and punctuation passes. Each call into C touches
+    at most one string or gap, and Python gives way to other threads between them.
+    """
+    num_keys = num_containers = num_elements = 0
+    position = 0
+    while position < len(body):
+        quote = body.find(b'"', position)
+        gap_end = len(body) if quote < 0 else quote
+        num_keys += body.count(b":", position, gap_end)
+        num_elements += body.count(b",", position, gap_end)
+        num_containers += body.count(b"[", position, gap_end)
+        num_containers += body.count(b"{", position, gap_end)
+        if num_keys > MAX_KEYS or num_containers > MAX_CONTAINERS or num_elements > MAX_ELEMENTS:
+            raise APIError(
+                "The JSON body of your request has too many members or elements.",
+                code="json_too_complex",
+            )
+        if quote < 0:
+            return
+        position = end_of_string(body, quote + 1)
+
+
+def end_of_string(body: bytes, start: int) -> int:
+    """Index just after the quote that closes the string whose content starts at `start`."""
+    quote = body.find(b'"', start)
+    while quote >= 0:
+        first_backslash = quote
+        while first_backslash > start and body[first_backslash - 1] == ord("\\"):
+            first_backslash -= 1
+        if (quote - first_backslash) % 2 == 0:
+            return quote + 1
+        quote = body.find(b'"', quote + 1)
+    return len(body)

@@ -1,0 +1,89 @@
+"""How much is in flight, how much may be, and the drain before the end.
+
+The engine bounds its own queue exactly. This bound is the cheap one in front of it: it answers
+before a body is read or a prompt is tokenized, so that a flood costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from api.access import RequestState
+from api.errors import APIError, overloaded, unavailable
+from api.settings import ServerSettings
+
+QUEUE_FULL = "max_num_queued_reqs"
+
+
+class Admission:
+    """Counts exchanges and refuses new work beyond the bound or while draining.
+
+    Attributes:
+        num_in_flight: HTTP exchanges begun and not ended, of any route.
+        num_working: those that were admitted to use the engine.
+        max_num_running: slots of the engine, set when it is ready; None = not known yet.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._max_num_queued = settings.max_num_queued_reqs
+        self._shutdown_timeout_s = settings.shutdown_timeout_s
+        self._working: set[str] = set()
+        self._changed = asyncio.Event()
+        self.num_in_flight = 0
+        self.max_num_running: int | None = None
+        self.is_draining = False
+
+    @property
+    def num_working(self) -> int:
+        """Exchanges that were admitted to use the engine and have not ended."""
+        return len(self._working)
+
+    def request_started(self, state: RequestState) -> None:
+        """An exchange began."""
+        self.num_in_flight += 1
+
+    def request_ended(self, state: RequestState) -> None:
+        """An exchange ended, in whatever way."""
+        self.num_in_flight -= 1
+        self._working.discard(_key(state))
+        self._changed.set()
+
+    def admit(self, state: RequestState) -> None:
+        """Count the exchange as work until it ends.
+
+        Raises:
+            APIError: 503 with retry-after when the server drains or its queue is full.
+        """
+        if self.is_draining:
+            raise unavailable(
+                "The server is shutting down.", "server_shutting_down", self._shutdown_timeout_s
+            )
+        if self.is_full():
+            raise overloaded("The server is overloaded; try again shortly.")
+        self._working.add(_key(state))
+
+    def is_full(self) -> bool:
+        """Whether the slots and the queue behind them are taken."""
+        if self._max_num_queued == 0 or self.max_num_running is None:
+            return False
+        return self.num_working >= self.max_num_running + self._max_num_queued
+
+    def start_draining(self) -> None:
+        """From now on new work is refused."""
+        self.is_draining = True
+
+    async def wait_until_idle(self, timeout_s: float) -> bool:
+        """Wait until nothing is in flight; False when that took more than `timeout_s` seconds."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.num_in_flight > 0:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def _key(state: RequestState) -> str:
+    """Ids given by clients may repeat, so the record itself is the identity."""
+    return f"{id(state):x}"

@@ -1,0 +1,155 @@
+"""Prometheus metrics: a registry of its own, so that applications and tests do not share one."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    Summary,
+    generate_latest,
+)
+
+from api import metric_names as names
+from api.access import RequestState
+from api.engine_metrics import EngineCollector
+from api.request_tracker import RequestTracker
+
+if TYPE_CHECKING:
+    from engine.client_protocol import GenerationEngine
+    from engine.config import EngineConfig
+
+ENGINE_LABEL = "0"
+
+
+class Metrics:
+    """Everything `/metrics` tells. Methods are called from the event loop only.
+
+    Attributes:
+        model_name: value of the label `model_name`.
+    """
+
+    def __init__(self, model_name: str) -> None:
+        self.model_name = model_name
+        self.registry = CollectorRegistry()
+        self._make_request_metrics()
+        self._make_http_metrics()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def attach_engine(self, engine: GenerationEngine, config: EngineConfig) -> None:
+        """Read `engine.stats` at every scrape from now on. Called once."""
+        self.registry.register(EngineCollector(engine, config, self.model_name, ENGINE_LABEL))
+
+    def track(self, prompt_tokens: int, n: int, max_tokens: int) -> RequestTracker:
+        """Follow one request of `n` sequences; the caller feeds deltas and closes it."""
+        return RequestTracker(
+            self._histograms,
+            self._finished,
+            num_prompt_tokens=prompt_tokens,
+            num_sequences=n,
+            max_tokens=max_tokens,
+            clock=time.monotonic,
+        )
+
+    def rejected(self, reason: str) -> None:
+        """A request was refused before it reached the engine."""
+        self._rejections.labels(self.model_name, reason).inc()
+
+    def corrupted(self) -> None:
+        """A sequence ended because its logits were not numbers."""
+        self._corrupted.labels(self.model_name, ENGINE_LABEL).inc()
+
+    def engine_restarted(self) -> None:
+        """The engine process was started again."""
+        self._engine_restarts.inc()
+
+    def request_started(self, state: RequestState) -> None:
+        """Part of `api.access.Observer`; nothing is counted before the end."""
+
+    def request_ended(self, state: RequestState) -> None:
+        """Count one HTTP exchange."""
+        if state.handler in names.UNCOUNTED_HANDLERS:
+            return
+        status = f"{state.status // 100}xx"
+        self._http_requests.labels(state.method, state.handler, status).inc()
+        self._http_duration.labels(state.method, state.handler).observe(state.elapsed_s)
+        self._http_duration_high_resolution.observe(state.elapsed_s)
+        self._http_response_bytes.labels(state.handler).observe(state.response_bytes)
+
+    def exposition(self) -> bytes:
+        """The Prometheus text format, version 0.0.4."""
+        return generate_latest(self.registry)
+
+    def _make_request_metrics(self) -> None:
+        labels = ("model_name", "engine")
+        self._histograms = {
+            row.name: Histogram(
+                row.name, row.help, labels, buckets=row.buckets, registry=self.registry
+            ).labels(self.model_name, ENGINE_LABEL)
+            for row in names.REQUEST_HISTOGRAMS
+        }
+        finished = Counter(
+            "vllm:request_success",
+            "Sequences that ended, by reason.",
+            (*labels, "finished_reason"),
+            registry=self.registry,
+        )
+        self._finished = {
+            reason: finished.labels(self.model_name, ENGINE_LABEL, reason)
+            for reason in names.FINISH_REASONS
+        }
+        self._rejections = Counter(
+            "vllm:admission_rejections",
+            "Requests refused before they reached the engine.",
+            ("model_name", "reason"),
+            registry=self.registry,
+        )
+        for reason in names.REJECTION_REASONS:
+            self._rejections.labels(self.model_name, reason)
+        self._corrupted = Counter(
+            "vllm:corrupted_requests",
+            "Sequences whose logits were not numbers.",
+            labels,
+            registry=self.registry,
+        )
+        self._corrupted.labels(self.model_name, ENGINE_LABEL)
+        self._engine_restarts = Counter(
+            "servax:engine_restarts",
+            "Times the engine process was started again.",
+            registry=self.registry,
+        )
+
+    def _make_http_metrics(self) -> None:
+        self._http_requests = Counter(
+            "http_requests",
+            "Requests by method, status and handler.",
+            ("method", "handler", "status"),
+            registry=self.registry,
+        )
+        self._http_response_bytes = Summary(
+            "http_response_size_bytes",
+            "Bytes of response bodies.",
+            ("handler",),
+            registry=self.registry,
+        )
+        self._http_duration = Histogram(
+            "http_request_duration_seconds",
+            "Time of whole exchanges.",
+            ("method", "handler"),
+            buckets=names.HTTP_DURATION_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._http_duration_high_resolution = Histogram(
+            "http_request_duration_highr_seconds",
+            "Time of whole exchanges, all handlers together, in fine buckets.",
+            buckets=names.HTTP_DURATION_HIGH_RESOLUTION_BUCKETS_S,
+            registry=self.registry,
+        )

@@ -1,0 +1,136 @@
+"""One request as metrics see it: when its tokens came and how its sequences ended."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from engine.request import FinishReason, Timings, TokenDelta
+
+
+class Observes(Protocol):
+    """A histogram with its labels filled in."""
+
+    def observe(self, amount: float) -> None:
+        """Add one observation."""
+        ...
+
+
+class Counts(Protocol):
+    """A counter with its labels filled in."""
+
+    def inc(self, amount: float = 1) -> None:
+        """Add to the counter."""
+        ...
+
+
+@dataclasses.dataclass
+class SequenceTimes:
+    """What has been delivered of one sequence; times are `clock()` seconds."""
+
+    num_tokens: int = 0
+    first_token_s: float = 0.0
+    last_token_s: float = 0.0
+    is_finished: bool = False
+
+
+class RequestTracker:
+    """Feed it every delta with `delta` and call `close` exactly when the request is over.
+
+    Sequences that have not finished when `close` is called count as aborted.
+    """
+
+    def __init__(
+        self,
+        histograms: Mapping[str, Observes],
+        finished: Mapping[str, Counts],
+        *,
+        num_prompt_tokens: int,
+        num_sequences: int,
+        max_tokens: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._histograms = histograms
+        self._finished = finished
+        self._num_prompt_tokens = num_prompt_tokens
+        self._max_tokens = max_tokens
+        self._clock = clock
+        self._arrival_s = clock()
+        self._num_cached_tokens = 0
+        self._sequences = [SequenceTimes() for _ in range(num_sequences)]
+        self._is_closed = False
+
+    def delta(self, delta: TokenDelta) -> None:
+        """Count what one sequence gained."""
+        times = self._sequences[delta.sequence_index]
+        if times.is_finished:
+            return
+        self._num_cached_tokens = max(self._num_cached_tokens, delta.num_cached_tokens)
+        if delta.token_ids:
+            self._count_tokens(times, len(delta.token_ids))
+        if delta.finish_reason is not None:
+            self._finish(times, delta.finish_reason)
+            self._observe("request_num_preemptions", delta.num_preemptions)
+            if delta.timings is not None:
+                self._observe_timings(delta.timings)
+
+    def stopped(self, sequence_index: int) -> None:
+        """A stop string ended this sequence here; the engine is told to abort it."""
+        times = self._sequences[sequence_index]
+        if not times.is_finished:
+            self._finish(times, FinishReason.STOP)
+
+    def close(self) -> None:
+        """The request is over. Calling it again does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for times in self._sequences:
+            if not times.is_finished:
+                self._finish(times, FinishReason.ABORT)
+        self._observe("request_prompt_tokens", self._num_prompt_tokens)
+        self._observe(
+            "request_prefill_kv_computed_tokens",
+            max(0, self._num_prompt_tokens - self._num_cached_tokens),
+        )
+        self._observe("request_params_n", len(self._sequences))
+        self._observe("request_params_max_tokens", self._max_tokens)
+        longest = max((times.num_tokens for times in self._sequences), default=0)
+        self._observe("request_max_num_generation_tokens", longest)
+
+    def _count_tokens(self, times: SequenceTimes, num_tokens: int) -> None:
+        now_s = self._clock()
+        if times.num_tokens == 0:
+            times.first_token_s = now_s
+            self._observe("time_to_first_token_seconds", now_s - self._arrival_s)
+        else:
+            self._observe("inter_token_latency_seconds", now_s - times.last_token_s)
+        times.num_tokens += num_tokens
+        times.last_token_s = now_s
+
+    def _finish(self, times: SequenceTimes, reason: FinishReason) -> None:
+        times.is_finished = True
+        self._finished[reason.value].inc()
+        self._observe("e2e_request_latency_seconds", self._clock() - self._arrival_s)
+        self._observe("request_generation_tokens", times.num_tokens)
+        if times.num_tokens > 1:
+            decode_s = times.last_token_s - times.first_token_s
+            self._observe(
+                "request_time_per_output_token_seconds", decode_s / (times.num_tokens - 1)
+            )
+
+    def _observe_timings(self, timings: Timings) -> None:
+        if not timings.scheduled_s:
+            return
+        self._observe("request_queue_time_seconds", timings.scheduled_s - timings.queued_s)
+        if not timings.first_token_s:
+            return
+        prefill_s = timings.first_token_s - timings.scheduled_s
+        decode_s = timings.last_token_s - timings.first_token_s
+        self._observe("request_prefill_time_seconds", prefill_s)
+        self._observe("request_decode_time_seconds", decode_s)
+        self._observe("request_inference_time_seconds", prefill_s + decode_s)
+
+    def _observe(self, name: str, amount: float) -> None:
+        self._histograms[f"vllm:{name}"].observe(max(0.0, amount))

@@ -1,0 +1,1 @@
+"""Routes: one blueprint a resource, each route a few lines that hand over to a service."""

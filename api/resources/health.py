@@ -1,0 +1,69 @@
+"""Is it alive, is it ready, how busy is it, what is it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import orjson
+from quart import Blueprint, Response
+
+from api.auth import public
+from api.context import server_state
+from api.errors import unavailable
+from api.readiness import Readiness
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/health")
+@public
+async def health() -> Response:
+    """200 and nothing while the engine process lives or is being started, else 503."""
+    failure = server_state().failure
+    if failure is not None:
+        raise unavailable("The engine is not running.", "engine_unavailable", retry_after_s=5.0)
+    return Response(b"", headers={"content-length": "0"})
+
+
+@blueprint.route("/ping", methods=["GET", "POST"])
+@public
+async def ping() -> Response:
+    """The same as /health, by the name some hosts ask for."""
+    return await health()
+
+
+@blueprint.get("/ready")
+@public
+async def ready() -> Response:
+    """200 only if the device has just finished a step, made for this question if need be."""
+    state = server_state()
+    if state.admission.is_draining:
+        raise unavailable("The server is shutting down.", "server_shutting_down")
+    await Readiness.of(state).verify()
+    return Response(b"", headers={"content-length": "0"})
+
+
+@blueprint.get("/version")
+@public
+async def version() -> Response:
+    """The version of this server."""
+    return json_response({"version": server_version()})
+
+
+@blueprint.get("/load")
+async def load() -> Response:
+    """How many requests are using the engine or waiting for it."""
+    return json_response({"server_load": server_state().admission.num_working})
+
+
+def server_version() -> str:
+    """Version of the installed distribution."""
+    try:
+        return importlib.metadata.version("servax")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+unknown"
+
+
+def json_response(value: object) -> Response:
+    """A 200 answer with a JSON body."""
+    return Response(orjson.dumps(value), headers={"content-type": "application/json"})

@@ -1,0 +1,19 @@
+"""Prometheus metrics."""
+
+from __future__ import annotations
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from quart import Blueprint, Response
+
+from api.auth import for_operator
+from api.context import server_state
+
+blueprint = Blueprint("metrics", __name__)
+
+
+@blueprint.get("/metrics")
+@for_operator
+async def metrics() -> Response:
+    """Everything that is counted, in Prometheus' text format 0.0.4."""
+    body = server_state().metrics.exposition()
+    return Response(body, headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})

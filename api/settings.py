@@ -1,0 +1,78 @@
+"""What the operator chose for the HTTP side. The engine's choices are `engine.config.EngineConfig`.
+
+Both are filled from the one table in `api.flags`; nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+ErrorFormat = Literal["openai", "vllm"]
+
+DEFAULT_MAX_BODY_BYTES = 32 * 1024 * 1024
+DEFAULT_MAX_NUM_QUEUED_REQUESTS = 1024
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """Choices about listening, access, limits and the shape of answers; see `docs/flags.md`.
+
+    Attributes:
+        served_model_name: names clients may use; empty = the model's own name.
+        uds: path of a Unix socket to listen on instead of host and port; "" = none.
+        api_keys: accepted keys; empty = no key is asked for.
+        max_num_queued_reqs: requests waiting beyond the running ones before 503; 0 = no bound.
+        shutdown_timeout_s: how long streams may go on after SIGTERM, in seconds.
+        sse_keep_alive_interval_s: seconds of silence before a comment line is sent; 0 = never.
+        max_body_bytes: largest request body.
+        max_header_bytes: largest request line and headers together.
+        max_num_headers: most header fields of a request.
+        body_timeout_s: longest time a request's body may take to arrive.
+        error_format: `openai`, or `vllm` for vLLM's types and integer codes.
+        strict_fields: unknown fields of a request are 400 instead of a `warning` header.
+        generation_config: `auto`, `vllm` (ignore the model's file), or a folder.
+        override_generation_config: sampling defaults laid over the model's.
+        chat_template: path or text of a Jinja template; "" = the model's own.
+        log_level: debug | info | warning | error.
+    """
+
+    served_model_name: tuple[str, ...] = ()
+    host: str = "0.0.0.0"
+    port: int = 8000
+    uds: str = ""
+    api_keys: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    root_path: str = ""
+    ssl_keyfile: str = ""
+    ssl_certfile: str = ""
+    ssl_ca_certs: str = ""
+    allowed_origins: tuple[str, ...] = ()
+    allowed_methods: tuple[str, ...] = ("*",)
+    allowed_headers: tuple[str, ...] = ("*",)
+    allow_credentials: bool = False
+    disable_docs: bool = False
+    enable_log_requests: bool = False
+    log_level: str = "info"
+
+    max_num_queued_reqs: int = DEFAULT_MAX_NUM_QUEUED_REQUESTS
+    shutdown_timeout_s: float = 30.0
+    keep_alive_timeout_s: float = 75.0
+    max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
+    max_header_bytes: int = 64 * 1024
+    max_num_headers: int = 256
+    body_timeout_s: float = 60.0
+    sse_keep_alive_interval_s: float = 0.0
+    ready_step_age_s: float = 10.0
+
+    error_format: ErrorFormat = "openai"
+    strict_fields: bool = False
+    enable_force_include_usage: bool = False
+    return_tokens_as_token_ids: bool = False
+    response_role: str = "assistant"
+    generation_config: str = "auto"
+    override_generation_config: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    chat_template: str = ""
+    default_chat_template_kwargs: dict[str, Any] = dataclasses.field(
+        default_factory=dict[str, Any]
+    )
+    trust_request_chat_template: bool = False

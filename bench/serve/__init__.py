@@ -1,0 +1,1 @@
+"""A load generator for any OpenAI endpoint: what its users see, measured from outside."""

@@ -1,0 +1,350 @@
+"""The engine as seen from an API worker: an async client that outlives the engine behind it.
+
+    STARTING ── Ready ──> READY ── silent or gone ──> RESTARTING ── Ready ──> READY
+        └── SetupError ──> FAILED <── too many restarts ──┘           close() ──> CLOSED
+
+Requests given while no engine is ready wait here. When an engine is lost, those that had produced
+nothing run again on the next one with the same seed, hence the same bytes; the others end with
+EngineDiedError. Knows neither HTTP nor jax.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import itertools
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+
+from engine import errors
+from engine.config import EngineConfig
+from engine.errors import EngineDiedError, InvalidParameterError, OverloadedError, SetupError
+from engine.host import EngineHost, ForeignProcess, OwnedProcess
+from engine.messages import (
+    AbortRequests,
+    AddRequest,
+    Done,
+    Failed,
+    Probe,
+    ProbeReply,
+    Ready,
+    ResetPrefixCache,
+    Shutdown,
+    StepDeltas,
+    ToClient,
+    ToEngine,
+)
+from engine.request import EngineStats, ErrorInfo, GenerateRequest, ModelInfo, TokenDelta
+from engine.streams import RequestStream
+from engine.transport.connection import Connection
+from engine.watchdog import RestartPolicy, Restarts, Watchdog
+
+MAX_SUBMISSIONS = 3
+"""A request that was in this many engines when they died may be what kills them."""
+MAX_WAITING_SEQUENCES = 4096
+"""Bound of sequences held here beyond the engine's slots when the operator set none."""
+TICKS_PER_TIMEOUT = 10
+CLOSE_GRACE_S = 5.0
+
+_logger = logging.getLogger(__name__)
+
+
+class EngineState(enum.Enum):
+    """See the module's picture."""
+
+    STARTING = "starting"
+    READY = "ready"
+    RESTARTING = "restarting"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+class EngineClient:
+    """Implements `engine.client_protocol.GenerationEngine`. Lives on one event loop."""
+
+    def __init__(
+        self,
+        host: EngineHost,
+        *,
+        step_timeout_s: float,
+        max_waiting_sequences: int = MAX_WAITING_SEQUENCES,
+        restart_policy: RestartPolicy | None = None,
+    ) -> None:
+        self._host = host
+        self._tick_s = min(1.0, step_timeout_s / TICKS_PER_TIMEOUT)
+        self._step_timeout_s = step_timeout_s
+        self._max_waiting_sequences = max_waiting_sequences
+        self._restarts = Restarts(restart_policy or RestartPolicy())
+        self._state = EngineState.STARTING
+        self._is_closing = False
+        self._watchdog = Watchdog(tick_s=self._tick_s, timeout_s=step_timeout_s)
+        self._connection: Connection | None = None
+        self._session_ended = asyncio.Event()
+        self._ready_or_final = asyncio.Event()
+        self._final_error: Exception | None = None
+        self._info: ModelInfo | None = None
+        self._stats = EngineStats()
+        self._streams: dict[str, RequestStream] = {}
+        self._call_ids = itertools.count(1)
+        self._calls: dict[int, asyncio.Future[float]] = {}
+        self._task = asyncio.create_task(self._live(), name="engine client")
+
+    @classmethod
+    async def start(
+        cls, config: EngineConfig, *, restart_policy: RestartPolicy | None = None
+    ) -> EngineClient:
+        """Spawn an engine process and watch it; returns at once, see `wait_ready`."""
+        max_waiting = config.max_num_queued_reqs
+        return cls(
+            OwnedProcess(config),
+            step_timeout_s=config.step_timeout_s,
+            max_waiting_sequences=MAX_WAITING_SEQUENCES if max_waiting is None else max_waiting,
+            restart_policy=restart_policy,
+        )
+
+    @classmethod
+    async def attach(cls, socket_path: str, *, step_timeout_s: float = 10.0) -> EngineClient:
+        """Talk to an engine that another client owns (its `socket_path`)."""
+        endless = RestartPolicy(max_restarts=1_000_000, max_delay_s=1.0)
+        return cls(
+            ForeignProcess(socket_path), step_timeout_s=step_timeout_s, restart_policy=endless
+        )
+
+    # ---- state
+
+    @property
+    def state(self) -> EngineState:
+        """Where the engine stands; FAILED and CLOSED are final."""
+        return self._state
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether an engine is there and has lately proved that it lives."""
+        return self._state is EngineState.READY and self._watchdog.is_fresh
+
+    @property
+    def info(self) -> ModelInfo:
+        """The loaded model. Raises EngineDiedError before the first engine is ready."""
+        if self._info is None:
+            raise EngineDiedError("the engine is not ready yet")
+        return self._info
+
+    @property
+    def stats(self) -> EngineStats:
+        """The newest counters the engine has sent; they start again with each engine."""
+        return self._stats
+
+    @property
+    def num_restarts(self) -> int:
+        """How often an engine was lost and another one started."""
+        return self._restarts.num_restarts
+
+    @property
+    def socket_path(self) -> str:
+        """What `attach` of another worker needs."""
+        return self._host.socket_path
+
+    async def wait_ready(self) -> ModelInfo:
+        """Wait until the engine can take requests.
+
+        Raises:
+            SetupError: the operator must change something.
+            EngineDiedError: the engine died too often, or the client was closed.
+        """
+        await self._ready_or_final.wait()
+        if self._final_error is not None:
+            raise self._final_error
+        return self.info
+
+    # ---- requests
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[list[TokenDelta], None]:
+        """See `GenerationEngine.generate`."""
+        stream = self._open(request)
+        try:
+            while not stream.is_exhausted:
+                if deltas := await stream.take():
+                    yield deltas
+        finally:
+            del self._streams[request.request_id]
+            if stream.is_open:
+                self._send(AbortRequests((request.request_id,)))
+
+    async def abort(self, request_id: str, sequence_indices: Sequence[int] = ()) -> None:
+        """See `GenerationEngine.abort`; unknown ids are ignored."""
+        if stream := self._streams.get(request_id):
+            stream.drop_sequences(tuple(sequence_indices))
+            self._send(AbortRequests((request_id,), tuple(sequence_indices)))
+
+    async def probe(self, timeout_s: float) -> float:
+        """See `GenerationEngine.probe`."""
+        return await self._call(Probe, timeout_s)
+
+    async def reset_prefix_cache(self, timeout_s: float = 10.0) -> None:
+        """Forget cached pages that no running sequence holds. Raises as `probe` does."""
+        await self._call(ResetPrefixCache, timeout_s)
+
+    async def close(self) -> None:
+        """End the engine if it is ours, and every request; may be called twice."""
+        if self._state is EngineState.CLOSED:
+            return
+        self._is_closing = True
+        if self._host.is_owner and self._connection is not None:
+            self._send(Shutdown())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._session_ended.wait(), CLOSE_GRACE_S)
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self._finish(EngineState.CLOSED, EngineDiedError("the engine has been shut down"))
+        self._host.close()
+
+    def _open(self, request: GenerateRequest) -> RequestStream:
+        if self._final_error is not None:
+            raise EngineDiedError(str(self._final_error))
+        if request.request_id in self._streams:
+            raise InvalidParameterError("A request with this id is running.", param="request_id")
+        self._verify_room(request)
+        stream = self._streams[request.request_id] = RequestStream(request)
+        if self._state is EngineState.READY:
+            self._submit(stream)
+        return stream
+
+    def _verify_room(self, request: GenerateRequest) -> None:
+        if self._max_waiting_sequences == 0:
+            return
+        num_running = self._info.max_num_seqs if self._info else 0
+        num_open = sum(stream.num_open_sequences for stream in self._streams.values())
+        if num_open + request.num_sequences > num_running + self._max_waiting_sequences:
+            raise OverloadedError("The queue of the engine is full; try again later.")
+
+    def _submit(self, stream: RequestStream) -> None:
+        stream.num_submissions += 1
+        self._send(AddRequest(stream.request))
+
+    def _send(self, message: ToEngine) -> None:
+        if self._connection is not None:
+            self._connection.send(message)
+
+    async def _call(self, message_type: type[Probe | ResetPrefixCache], timeout_s: float) -> float:
+        if self._state is not EngineState.READY:
+            raise EngineDiedError("there is no engine to ask")
+        call_id = next(self._call_ids)
+        self._calls[call_id] = asyncio.get_running_loop().create_future()
+        self._send(message_type(call_id))
+        try:
+            return await asyncio.wait_for(self._calls[call_id], timeout_s)
+        finally:
+            del self._calls[call_id]
+
+    # ---- messages from the engine
+
+    def _receive(self, message: ToClient) -> None:
+        self._watchdog.heard()
+        match message:
+            case StepDeltas(deltas, stats):
+                self._stats = stats
+                for delta in deltas:
+                    if stream := self._streams.get(delta.request_id):
+                        stream.push(delta)
+            case ProbeReply(probe_id, step_age_s, stats):
+                self._stats = stats
+                self._answer(probe_id, step_age_s)
+            case Done(call_id):
+                self._answer(call_id, 0.0)
+            case Ready(info):
+                self._begin(info)
+            case Failed(error):
+                self._note_failure(error)
+
+    def _answer(self, call_id: int, value: float) -> None:
+        call = self._calls.get(call_id)
+        if call is not None and not call.done():
+            call.set_result(value)
+
+    def _begin(self, info: ModelInfo) -> None:
+        # The engine has just met us: whatever an earlier one had of ours is lost.
+        self._end_lost_streams()
+        self._info = info
+        self._state = EngineState.READY
+        self._ready_or_final.set()
+        for stream in self._streams.values():
+            if stream.is_open:
+                self._submit(stream)
+
+    def _note_failure(self, error: ErrorInfo) -> None:
+        kind: object = getattr(errors, error.kind, None)
+        if isinstance(kind, type) and issubclass(kind, SetupError):
+            self._final_error = kind(error.message)
+        self._session_ended.set()
+
+    def _end_lost_streams(self) -> None:
+        lost = ErrorInfo("EngineDiedError", "The engine ended while this request was running.")
+        for stream in self._streams.values():
+            if stream.has_produced or stream.num_submissions >= MAX_SUBMISSIONS:
+                stream.fail(lost)
+
+    # ---- the life of engines
+
+    async def _live(self) -> None:
+        while True:
+            try:
+                await self._host.start()
+                await self._run_session()
+            except EngineDiedError as error:
+                _logger.error("%s", error)
+            finally:
+                await self._host.stop(0.0)
+            if self._is_closing:
+                return
+            if self._final_error is not None:
+                self._finish(EngineState.FAILED, self._final_error)
+                return
+            self._state = EngineState.RESTARTING
+            delay_s = self._restarts.next_delay_s(time.monotonic())
+            if delay_s is None:
+                self._finish(EngineState.FAILED, EngineDiedError("the engine died too often"))
+                return
+            await asyncio.sleep(delay_s)
+
+    async def _run_session(self) -> None:
+        self._session_ended.clear()
+        self._watchdog = Watchdog(tick_s=self._tick_s, timeout_s=self._step_timeout_s)
+        connection = Connection(self._host.socket_path, self._receive, self._session_ended.set)
+        self._connection = connection
+        try:
+            await self._watch(connection)
+        finally:
+            self._connection = None
+            connection.close()
+            self._state = EngineState.RESTARTING
+            self._ready_or_final.clear()
+            self._fail_calls()
+            self._end_lost_streams()
+
+    async def _watch(self, connection: Connection) -> None:
+        """Probe until the engine is gone or has been silent too long (only once it was ready)."""
+        while not self._session_ended.is_set():
+            connection.send(Probe(0))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._session_ended.wait(), self._tick_s)
+            if self._state is EngineState.READY:
+                self._watchdog.tick()
+            if self._watchdog.is_frozen:
+                _logger.error("The engine has been silent for %s s", self._step_timeout_s)
+                return
+
+    def _fail_calls(self) -> None:
+        for call in self._calls.values():
+            if not call.done():
+                call.set_exception(EngineDiedError("the engine ended"))
+
+    def _finish(self, state: EngineState, error: Exception) -> None:
+        self._state = state
+        self._final_error = error
+        self._fail_calls()
+        for stream in self._streams.values():
+            stream.fail(ErrorInfo("EngineDiedError", str(error)))
+        self._ready_or_final.set()

@@ -1,0 +1,277 @@
+"""What the operator chose, and what follows from it.
+
+`EngineConfig` is what flags and `engine.LLM` fill in; `None` means "decide for me".
+`resolve` fills every `None` once, when the model's own configuration and the devices are known;
+nothing below it makes another choice. Both are frozen.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from engine.errors import SetupError
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Choices of the operator. Flag names are vLLM's, with dashes.
+
+    Attributes:
+        model: a Hugging Face folder, a hub id, or "" for the embedded model.
+        dtype: auto | float32 | bfloat16 | float16; `auto` takes the checkpoint's.
+        load_format: auto | safetensors | dummy (seeded random weights of the right shapes).
+        max_model_len: longest prompt + output in tokens; None = the model's own limit, lowered
+            to what the KV cache can hold only with an error that says so, never silently.
+        max_num_seqs: most sequences running at once (slots).
+        max_num_batched_tokens: token budget of one step.
+        block_size: tokens in a page (vLLM's flag name; everywhere else it is `page_size`).
+        kv_cache_memory_bytes: bytes for KV pages; None = from the device's memory.
+        gpu_memory_utilization: share of the device's memory to use when the above is None.
+        num_gpu_blocks_override: exact number of pages, for tests.
+        tensor_parallel_size, data_parallel_size: mesh axes.
+        max_num_queued_reqs: requests waiting beyond the running ones before 503; 0 = no bound.
+        compile_cache_dir: persistent XLA cache; "" = a folder under the user's cache directory.
+        prefill_chunk_tokens: most prompt tokens of one sequence in one step; None = the budget.
+        step_timeout_s: a device step older than this means the engine hangs.
+        check_invariants: run `check()` of scheduler and page pool after every step.
+    """
+
+    model: str = ""
+    tokenizer: str = ""
+    revision: str = ""
+    dtype: str = "auto"
+    load_format: str = "auto"
+    seed: int = 0
+    max_model_len: int | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    prefill_chunk_tokens: int | None = None
+    block_size: int | None = None
+    kv_cache_dtype: str = "auto"
+    kv_cache_memory_bytes: int | None = None
+    gpu_memory_utilization: float = 0.9
+    num_gpu_blocks_override: int | None = None
+    enable_prefix_caching: bool = True
+    scheduling_policy: str = "fcfs"
+    tensor_parallel_size: int = 1
+    data_parallel_size: int = 1
+    max_logprobs: int = 20
+    max_num_queued_reqs: int | None = None
+    compile_cache_dir: str = ""
+    step_timeout_s: float = 10.0
+    check_invariants: bool = False
+
+
+class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the scheduler and the page pool need; no `None` is left."""
+
+    num_pages: int
+    page_size: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    prefill_chunk_tokens: int
+    max_model_len: int
+    max_num_queued_seqs: int
+    enable_prefix_caching: bool = True
+    use_priority: bool = False
+    prompt_logprobs_chunk_tokens: int = 64
+    check_invariants: bool = False
+
+
+class ModelLimits(Protocol):
+    """The part of `models.config.DecoderConfig` that `resolve` reads."""
+
+    @property
+    def max_position_embeddings(self) -> int:
+        """Longest sequence the model was made for, in tokens."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """Of the checkpoint: float32 | bfloat16 | float16."""
+        ...
+
+
+class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What `resolve` must know of the machine, as plain numbers. Filled by `engine.runner.devices`.
+
+    Attributes:
+        platform: cpu | gpu | tpu, in jax's words.
+        device_kind: e.g. "NVIDIA H100 80GB HBM3".
+        num_devices: devices this process may use.
+        memory_bytes: of one device; on CPU the machine's memory.
+        free_memory_bytes: of one device at the time of asking.
+    """
+
+    platform: str
+    device_kind: str
+    num_devices: int
+    memory_bytes: int
+    free_memory_bytes: int
+
+
+class PlatformDefaults(msgspec.Struct, frozen=True, kw_only=True):
+    """What `None` means on one platform."""
+
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    block_size: int
+
+
+PLATFORM_DEFAULTS = {
+    "cpu": PlatformDefaults(max_num_seqs=64, max_num_batched_tokens=512, block_size=16),
+    "gpu": PlatformDefaults(max_num_seqs=256, max_num_batched_tokens=8192, block_size=64),
+    "tpu": PlatformDefaults(max_num_seqs=256, max_num_batched_tokens=8192, block_size=64),
+}
+MAX_CPU_KV_CACHE_BYTES = 4 * 2**30
+CPU_KV_CACHE_SHARE = 0.25
+QUEUED_SEQS_PER_SLOT = 4
+SMALLEST_BUCKET = 8
+"""Rows and tokens of a step are padded to at least this many: GEMMs of fewer rows are slower and
+not bit-equal to larger ones on CPU."""
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+class ResolvedConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`EngineConfig` with every `None` and every `auto` decided. Written by `resolve` alone.
+
+    Attributes:
+        dtype: of weights and activations: float32 | bfloat16 | float16.
+        kv_cache_dtype: of the values in pages, one of the same three.
+        max_kv_cache_bytes: most bytes of one device for pages.
+        is_kv_cache_exact: the operator named `max_kv_cache_bytes`: less is an error.
+        max_device_bytes: most bytes of one device for weights, temporaries and pages together.
+        num_pages_override: exact number of pages (the trash page included), or None.
+        max_num_queued_seqs: 0 = no bound.
+    """
+
+    dtype: str
+    kv_cache_dtype: str
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    prefill_chunk_tokens: int
+    page_size: int
+    max_kv_cache_bytes: int
+    is_kv_cache_exact: bool
+    max_device_bytes: int
+    num_pages_override: int | None
+    max_num_queued_seqs: int
+    max_logprobs: int
+    tensor_parallel_size: int
+    data_parallel_size: int
+    platform: str
+
+
+def resolve(config: EngineConfig, model: ModelLimits, devices: DeviceFacts) -> ResolvedConfig:
+    """Decide once everything the operator left open.
+
+    Raises:
+        SetupError: a choice cannot be honoured; the sentence names the flag.
+    """
+    defaults = PLATFORM_DEFAULTS.get(devices.platform, PLATFORM_DEFAULTS["cpu"])
+    max_model_len = _max_model_len(config, model)
+    max_num_seqs = _at_least_one("max-num-seqs", config.max_num_seqs, defaults.max_num_seqs)
+    max_num_batched_tokens = max(
+        SMALLEST_BUCKET,
+        _at_least_one(
+            "max-num-batched-tokens",
+            config.max_num_batched_tokens,
+            max(defaults.max_num_batched_tokens, max_num_seqs),
+        ),
+    )
+    if max_num_batched_tokens < max_num_seqs:
+        raise SetupError(
+            f"--max-num-batched-tokens {max_num_batched_tokens} is less than --max-num-seqs "
+            f"{max_num_seqs}: every running sequence needs a token a step. Lower --max-num-seqs."
+        )
+    dtype = _dtype("dtype", config.dtype, model.dtype)
+    return ResolvedConfig(
+        dtype=dtype,
+        kv_cache_dtype=_dtype("kv-cache-dtype", config.kv_cache_dtype, dtype),
+        max_model_len=max_model_len,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+        prefill_chunk_tokens=min(
+            max_num_batched_tokens,
+            _at_least_one(
+                "prefill-chunk-tokens", config.prefill_chunk_tokens, max_num_batched_tokens
+            ),
+        ),
+        page_size=_page_size(config, defaults),
+        max_kv_cache_bytes=_max_kv_cache_bytes(config, devices),
+        is_kv_cache_exact=config.kv_cache_memory_bytes is not None,
+        max_device_bytes=_max_device_bytes(config, devices),
+        num_pages_override=config.num_gpu_blocks_override,
+        max_num_queued_seqs=_max_num_queued_seqs(config, max_num_seqs),
+        max_logprobs=_at_least_zero("max-logprobs", config.max_logprobs),
+        tensor_parallel_size=_at_least_one("tensor-parallel-size", config.tensor_parallel_size, 1),
+        data_parallel_size=_at_least_one("data-parallel-size", config.data_parallel_size, 1),
+        platform=devices.platform,
+    )
+
+
+def _at_least_one(flag: str, chosen: int | None, default: int) -> int:
+    value = default if chosen is None else chosen
+    if value < 1:
+        raise SetupError(f"--{flag} {value} must be at least 1.")
+    return value
+
+
+def _at_least_zero(flag: str, value: int) -> int:
+    if value < 0:
+        raise SetupError(f"--{flag} {value} must not be negative.")
+    return value
+
+
+def _max_model_len(config: EngineConfig, model: ModelLimits) -> int:
+    limit = model.max_position_embeddings
+    chosen = _at_least_one("max-model-len", config.max_model_len, limit)
+    if chosen > limit:
+        raise SetupError(
+            f"--max-model-len {chosen} is more than the model's own limit of {limit} tokens "
+            "(max_position_embeddings in its config.json)."
+        )
+    return chosen
+
+
+def _dtype(flag: str, chosen: str, automatic: str) -> str:
+    value = automatic if chosen == "auto" else chosen
+    if value not in DTYPES:
+        raise SetupError(f"--{flag} {value} is not one of auto, {', '.join(DTYPES)}.")
+    return value
+
+
+def _page_size(config: EngineConfig, defaults: PlatformDefaults) -> int:
+    page_size = _at_least_one("block-size", config.block_size, defaults.block_size)
+    if page_size % SMALLEST_BUCKET != 0:
+        raise SetupError(f"--block-size {page_size} is not a multiple of {SMALLEST_BUCKET}.")
+    return page_size
+
+
+def _max_kv_cache_bytes(config: EngineConfig, devices: DeviceFacts) -> int:
+    if config.kv_cache_memory_bytes is not None:
+        return _at_least_one("kv-cache-memory-bytes", config.kv_cache_memory_bytes, 0)
+    if devices.platform == "cpu":
+        return min(MAX_CPU_KV_CACHE_BYTES, int(devices.memory_bytes * CPU_KV_CACHE_SHARE))
+    return devices.free_memory_bytes
+
+
+def _max_device_bytes(config: EngineConfig, devices: DeviceFacts) -> int:
+    # On CPU the machine is shared, and what is free now is all there is. An accelerator is ours:
+    # the share is taken of its whole memory, as vLLM does, but never more than is free.
+    if devices.platform == "cpu":
+        return devices.free_memory_bytes
+    if not 0.0 < config.gpu_memory_utilization <= 1.0:
+        raise SetupError(
+            f"--gpu-memory-utilization {config.gpu_memory_utilization} must be in (0, 1]."
+        )
+    share = int(devices.memory_bytes * config.gpu_memory_utilization)
+    return min(share, devices.free_memory_bytes)
+
+
+def _max_num_queued_seqs(config: EngineConfig, max_num_seqs: int) -> int:
+    if config.max_num_queued_reqs is None:
+        return QUEUED_SEQS_PER_SLOT * max_num_seqs
+    return _at_least_zero("max-num-queued-reqs", config.max_num_queued_reqs)

@@ -1,0 +1,153 @@
+"""Where an engine comes from: a process of our own, or one that somebody else keeps.
+
+A host gives the path of a socket; `engine.client` does the talking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+from typing import Protocol
+
+import msgspec
+
+from engine.config import EngineConfig
+from engine.errors import EngineDiedError
+
+SOCKET_POLL_S = 0.02
+SOCKET_NAME = "engine.sock"
+
+
+class StartOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine process reads from its standard input: one line of JSON."""
+
+    config: EngineConfig
+    socket_path: str
+    parent_process_id: int
+
+
+class EngineHost(Protocol):
+    """Gives engines, one after another."""
+
+    @property
+    def socket_path(self) -> str:
+        """Where the present engine listens."""
+        ...
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether the engine ends with this client."""
+        ...
+
+    async def start(self) -> None:
+        """Have an engine that listens. Raises EngineDiedError when it ended before it did."""
+        ...
+
+    async def stop(self, grace_s: float) -> None:
+        """See that the engine has ended, by force after `grace_s` seconds."""
+        ...
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        ...
+
+
+class OwnedProcess:
+    """Spawns `python -m engine.process`, which listens in a folder that only we can enter."""
+
+    is_owner = True
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._folder = tempfile.mkdtemp(prefix="servax-")
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def socket_path(self) -> str:
+        """A socket in the private folder."""
+        return os.path.join(self._folder, SOCKET_NAME)
+
+    @property
+    def process_id(self) -> int | None:
+        """Of the present engine process."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """See `EngineHost.start`."""
+        pathlib.Path(self.socket_path).unlink(missing_ok=True)
+        process = self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "engine.process"),
+            stdin=asyncio.subprocess.PIPE,
+            env=_child_environment(),
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        order = StartOrder(
+            config=self._config, socket_path=self.socket_path, parent_process_id=os.getpid()
+        )
+        # The pipe stays open: its end tells the engine that we are gone.
+        process.stdin.write(msgspec.json.encode(order) + b"\n")
+        await _wait_for_socket(self.socket_path, process)
+
+    async def stop(self, grace_s: float) -> None:
+        """See `EngineHost.stop`."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), grace_s)
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        await process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+            with contextlib.suppress(ConnectionError):
+                await process.stdin.wait_closed()
+
+    def close(self) -> None:
+        """Remove the private folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class ForeignProcess:
+    """An engine that another client owns and restarts at the same path."""
+
+    is_owner = False
+
+    def __init__(self, socket_path: str) -> None:
+        self._socket_path = socket_path
+
+    @property
+    def socket_path(self) -> str:
+        """As given."""
+        return self._socket_path
+
+    async def start(self) -> None:
+        """See `EngineHost.start`; waits as long as it takes the owner."""
+        await _wait_for_socket(self._socket_path, None)
+
+    async def stop(self, grace_s: float) -> None:
+        """The owner's business."""
+
+    def close(self) -> None:
+        """The owner's business."""
+
+
+def _child_environment() -> dict[str, str]:
+    """Ours, with a path on which the child finds this very `engine` and nothing of the cwd."""
+    home = str(pathlib.Path(__file__).resolve().parent.parent)
+    paths = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+
+
+async def _wait_for_socket(path: str, process: asyncio.subprocess.Process | None) -> None:
+    while not os.path.exists(path):
+        if process is not None and process.returncode is not None:
+            raise EngineDiedError(f"the engine process ended at once, code {process.returncode}")
+        await asyncio.sleep(SOCKET_POLL_S)

@@ -1,0 +1,84 @@
+"""The messages between API workers and the engine process: tagged msgspec structs in msgpack.
+
+    client → engine   AddRequest · AbortRequests · Probe · ResetPrefixCache · Shutdown
+    engine → client   Ready · StepDeltas · ProbeReply · Done · Failed
+
+The same objects go through an in-memory channel for tests and for `engine.LLM`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.request import EngineStats, ErrorInfo, GenerateRequest, ModelInfo, TokenDelta
+
+
+class AddRequest(msgspec.Struct, frozen=True, tag=True):
+    """Admit a request. Answered by deltas only; a refusal is a delta with `error`."""
+
+    request: GenerateRequest
+
+
+class AbortRequests(msgspec.Struct, frozen=True, tag=True):
+    """End these requests; their pages are free before the next step. No delta answers.
+
+    Attributes:
+        sequence_indices: end only these sequences of the (single) request; empty = all.
+    """
+
+    request_ids: tuple[str, ...]
+    sequence_indices: tuple[int, ...] = ()
+
+
+class Probe(msgspec.Struct, frozen=True, tag=True):
+    """Ask for proof of life. The engine answers from its step loop, after a real device step
+    when it is idle."""
+
+    probe_id: int
+
+
+class ResetPrefixCache(msgspec.Struct, frozen=True, tag=True):
+    """Forget every cached page that no running sequence holds. Answered by `Done`."""
+
+    call_id: int
+
+
+class Shutdown(msgspec.Struct, frozen=True, tag=True):
+    """End the process after the current step; running sequences end with ABORT."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The smallest buckets are compiled and a real step has run."""
+
+    info: ModelInfo
+
+
+class StepDeltas(msgspec.Struct, frozen=True, tag=True):
+    """Everything one step gave, for all sequences of this client."""
+
+    deltas: tuple[TokenDelta, ...]
+    stats: EngineStats
+
+
+class ProbeReply(msgspec.Struct, frozen=True, tag=True):
+    """`step_age_s` is the time since a device step last completed, in seconds."""
+
+    probe_id: int
+    step_age_s: float
+    stats: EngineStats
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """A call with a `call_id` has been carried out."""
+
+    call_id: int
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The engine cannot start or go on; it exits after sending this."""
+
+    error: ErrorInfo
+
+
+ToEngine = AddRequest | AbortRequests | Probe | ResetPrefixCache | Shutdown
+ToClient = Ready | StepDeltas | ProbeReply | Done | Failed

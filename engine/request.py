@@ -1,0 +1,186 @@
+"""The nouns that cross every border of the engine: what is asked for and what comes back.
+
+All are msgspec structs, so that the same objects are encoded as msgpack between processes and
+passed as they are in memory. Nothing here knows HTTP, OpenAI's field names beyond the sampling
+parameters' own, or jax.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+MAX_STOP_STRINGS = 4
+MAX_BAD_WORDS = 128
+MAX_BAD_WORDS_TOKENS = 1024
+MAX_LOGIT_BIAS = 1024
+MAX_SEQUENCES_PER_REQUEST = 128
+
+
+class FinishReason(enum.StrEnum):
+    """Why a sequence ended. A failure is never `STOP`."""
+
+    STOP = "stop"
+    """An end-of-sequence or stop token, or (set by the API worker) a stop string."""
+    LENGTH = "length"
+    """`max_tokens` or the model's context is used up."""
+    ABORT = "abort"
+    """The client went away or asked for it."""
+    ERROR = "error"
+    """`TokenDelta.error` says what happened."""
+
+
+class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the next token is chosen. Ranges are checked by `engine.validation.verify_sampling`.
+
+    Attributes:
+        max_tokens: most tokens to generate, at least 1; 0 only to score a prompt.
+        temperature: 0 is greedy.
+        top_k: 0 is off (the API turns vLLM's -1 into 0).
+        seed: always filled when a request reaches the engine; the sampler uses
+            hash(seed, sequence index, position) and nothing else for its randomness.
+        logprobs: alternatives per generated token; 0 is the sampled token alone; None is off.
+        prompt_logprobs: the same for prompt tokens.
+        stop_token_ids: besides the model's own end-of-sequence ids.
+        bad_words_token_ids: token sequences that must not be completed.
+    """
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: dict[int, float] = {}
+    allowed_token_ids: tuple[int, ...] | None = None
+    bad_words_token_ids: tuple[tuple[int, ...], ...] = ()
+    min_tokens: int = 0
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    seed: int = 0
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
+
+
+class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One request: `num_sequences` continuations of one prompt.
+
+    Attributes:
+        request_id: unique among live requests.
+        prompt_token_ids: at least one id, each in [0, vocab_size).
+        priority: smaller runs earlier (vLLM's order); equal priorities run first come first served.
+        cache_salt: requests share prefix-cache pages only when their salts are equal.
+        arrival_time_s: `time.time()` of the API worker that accepted it.
+    """
+
+    request_id: str
+    prompt_token_ids: tuple[int, ...]
+    sampling: SamplingParams
+    num_sequences: int = 1
+    priority: int = 0
+    cache_salt: str = ""
+    arrival_time_s: float = 0.0
+
+
+class TokenLogprobs(msgspec.Struct, frozen=True, array_like=True):
+    """Raw log-softmax of the model (before penalties and temperature) at one position.
+
+    Attributes:
+        rank: 1-based rank of `token_id` by logit.
+        top_token_ids: the most likely ids, best first; as many as asked for.
+    """
+
+    token_id: int
+    logprob: float
+    rank: int
+    top_token_ids: tuple[int, ...]
+    top_logprobs: tuple[float, ...]
+
+
+class ErrorInfo(msgspec.Struct, frozen=True):
+    """A typed error as it travels between processes. `kind` is a class name of `engine.errors`."""
+
+    kind: str
+    message: str
+    param: str | None = None
+    code: str | None = None
+    retry_after_s: float | None = None
+
+
+class Timings(msgspec.Struct, frozen=True, array_like=True):
+    """When the engine first touched a sequence, `time.time()` seconds; 0.0 = not yet."""
+
+    queued_s: float
+    scheduled_s: float
+    first_token_s: float
+    last_token_s: float
+
+
+class TokenDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one sequence gained in one step.
+
+    Attributes:
+        logprobs: one entry per id in `token_ids` when `SamplingParams.logprobs` was set.
+        prompt_logprobs: on the first delta of sequence 0 when asked for: one entry per prompt
+            token; the first is None, having nothing before it.
+        finish_reason: set on the last delta of the sequence and on no other.
+        stop_token_id: the id that stopped it, when one of `stop_token_ids` did (not for EOS).
+        num_cached_tokens: prompt tokens whose KV came from the prefix cache at first admission.
+        timings: on the last delta.
+        num_preemptions: on the last delta.
+    """
+
+    request_id: str
+    sequence_index: int = 0
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprobs, ...] | None = None
+    prompt_logprobs: tuple[TokenLogprobs | None, ...] | None = None
+    finish_reason: FinishReason | None = None
+    stop_token_id: int | None = None
+    error: ErrorInfo | None = None
+    num_cached_tokens: int = 0
+    timings: Timings | None = None
+    num_preemptions: int = 0
+
+
+class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Counters and gauges of one engine. Counters (`total_*`) only grow while the process lives."""
+
+    num_running: int = 0
+    num_waiting: int = 0
+    num_pages: int = 0
+    num_free_pages: int = 0
+    total_prompt_tokens: int = 0
+    total_cached_tokens: int = 0
+    total_generated_tokens: int = 0
+    total_preemptions: int = 0
+    total_prefix_queries: int = 0
+    total_prefix_hits: int = 0
+    total_steps: int = 0
+    total_compilations_after_ready: int = 0
+    last_step_tokens: int = 0
+    last_step_time_s: float = 0.0
+    num_compiled_steps: int = 0
+    num_planned_steps: int = 0
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the API must know of the loaded model; sent once when the engine is ready."""
+
+    architecture: str
+    vocab_size: int
+    max_model_len: int
+    eos_token_ids: tuple[int, ...]
+    max_logprobs: int
+    max_num_seqs: int
+    fingerprint: str
+    dtype: str
+    platform: str
+    device_kind: str
+    num_parameters: int
+    weight_bytes: int
+    num_pages: int
+    page_size: int

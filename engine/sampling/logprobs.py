@@ -1,0 +1,59 @@
+"""Raw log-softmax of the model, before masks, penalties and temperature (vLLM's raw_logprobs)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from engine.sampling.logits import clean
+from engine.sampling.mass import sum_fractions
+
+
+class Scores(NamedTuple):
+    """Of one token per row, and of the best ids of the row.
+
+    Attributes:
+        logprob_R: float32.
+        rank_R: int32, 1 + number of ids with a strictly larger logit.
+        top_ids_RA: int32, best first, of equal logits the lowest id first.
+        top_logprobs_RA: float32.
+    """
+
+    logprob_R: jax.Array
+    rank_R: jax.Array
+    top_ids_RA: jax.Array
+    top_logprobs_RA: jax.Array
+
+
+def score_tokens(logits_TV: jax.Array, target_T: jax.Array, num_alternatives: int) -> Scores:
+    """Score given tokens, as for prompt logprobs.
+
+    Args:
+        logits_TV: raw logits, float32; position t's predict `target_T[t]`.
+        target_T: int32 in [0, V).
+        num_alternatives: static, A <= V.
+
+    Returns:
+        `Scores` with T in the place of R. NaN where the logits hold a NaN.
+    """
+    logits_TV = clean(logits_TV.astype(jnp.float32))
+    return score(logits_TV, jnp.max(logits_TV, axis=1), target_T, num_alternatives)
+
+
+def score(
+    logits_RV: jax.Array, best_logit_R: jax.Array, token_R: jax.Array, num_alternatives: int
+) -> Scores:
+    """`score_tokens` for logits already cleaned, with the largest of each row."""
+    log_total_R = jnp.log(sum_fractions(jnp.exp(logits_RV - best_logit_R[:, None])))
+    token_logit_R1 = jnp.take_along_axis(logits_RV, token_R[:, None], axis=1)
+    num_larger_R = jnp.sum((logits_RV > token_logit_R1).astype(jnp.int32), axis=1)
+    top_logits_RA, top_ids_RA = lax.top_k(logits_RV, num_alternatives)
+    return Scores(
+        logprob_R=token_logit_R1[:, 0] - best_logit_R - log_total_R,
+        rank_R=num_larger_R + 1,
+        top_ids_RA=top_ids_RA,
+        top_logprobs_RA=top_logits_RA - best_logit_R[:, None] - log_total_R[:, None],
+    )

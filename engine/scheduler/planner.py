@@ -1,0 +1,84 @@
+"""One step: every running sequence is sure of a token, prompts share what is left.
+
+Running sequences go by precedence, so that whoever lacks pages takes them from those not planned
+yet; each leaves one token of the budget for everybody after it. Waiting ones start last.
+
+A step that scores prompts is small and its own compiled variant. Such steps alternate with
+ordinary ones, so that neither kind starves; decoding sequences ride along where there is room.
+"""
+
+from __future__ import annotations
+
+from engine.scheduler.admission import admit
+from engine.scheduler.plan import PlannedRow, StepLimits
+from engine.scheduler.rows import Budget, plan_row
+from engine.scheduler.state import SchedulerState, needs_scoring
+from engine.sequence import Sequence, SequenceStatus
+
+
+def plan_rows(state: SchedulerState, limits: StepLimits, now_s: float) -> list[PlannedRow]:
+    """Rows of the next step; none when nothing can be computed before something is settled."""
+    for is_scoring in _kinds(state, limits):
+        rows = _plan_rows_of_kind(state, limits, now_s, is_scoring=is_scoring)
+        if rows:
+            state.was_scoring_step = is_scoring
+            return rows
+    return []
+
+
+def _kinds(state: SchedulerState, limits: StepLimits) -> tuple[bool, ...]:
+    """Kinds of step to try, in order; True scores prompts."""
+    if not state.num_scoring or not limits.has_prompt_logprobs:
+        return (False,)
+    live = state.running.in_order() + state.waiting.in_order()
+    if not any(needs_scoring(sequence) for sequence in live):
+        return (False,)
+    return (False, True) if state.was_scoring_step else (True, False)
+
+
+def _plan_rows_of_kind(
+    state: SchedulerState, limits: StepLimits, now_s: float, *, is_scoring: bool
+) -> list[PlannedRow]:
+    budget = _budget(state, limits, is_scoring=is_scoring)
+    return _plan_running(state, budget) + admit(state, limits, budget, now_s)
+
+
+def _budget(state: SchedulerState, limits: StepLimits, *, is_scoring: bool) -> Budget:
+    config = state.config
+    num_tokens = min(limits.max_tokens, config.max_num_batched_tokens)
+    max_running = min(limits.max_rows, num_tokens)
+    if is_scoring:
+        num_tokens = min(num_tokens, config.prompt_logprobs_chunk_tokens)
+    return Budget(num_tokens, config.prefill_chunk_tokens, max_running, is_scoring)
+
+
+def _plan_running(state: SchedulerState, budget: Budget) -> list[PlannedRow]:
+    rows: list[PlannedRow] = []
+    sequences = _participants(state, budget)
+    num_after = len(sequences)
+    for sequence in sequences:
+        num_after -= 1
+        if sequence.status is not SequenceStatus.RUNNING:
+            continue  # preempted for one before it
+        if budget.num_tokens <= 0:
+            break
+        row = plan_row(state, sequence, budget, num_reserved=num_after, is_new_slot=False)
+        if row is not None:
+            rows.append(row)
+    return rows
+
+
+def _participants(state: SchedulerState, budget: Budget) -> list[Sequence]:
+    """Running sequences that may compute in a step of this kind, by precedence."""
+    running = state.running.in_order()
+    if not state.num_scoring:
+        return running
+    if not budget.is_scoring:
+        return [sequence for sequence in running if not needs_scoring(sequence)]
+    scoring = [sequence for sequence in running if needs_scoring(sequence)]
+    joining = [sequence for sequence in running if needs_scoring(sequence) or _is_decode(sequence)]
+    return joining if len(joining) <= budget.num_tokens // 2 else scoring
+
+
+def _is_decode(sequence: Sequence) -> bool:
+    return sequence.num_tokens - sequence.num_computed_tokens == 1

@@ -1,0 +1,168 @@
+"""Live sequences and where they are. The only place that changes a sequence's status.
+
+add ──► WAITING ──start──► RUNNING ──end──► FINISHED
+           ▲ │                │
+           │ └──────end───────┼──────────►
+           └─────preempt──────┘
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from engine.config import SchedulerConfig
+from engine.kv_cache.sequence_pages import SequencePages
+from engine.request import GenerateRequest
+from engine.scheduler.waiting import PrecedenceList
+from engine.sequence import Sequence, SequenceStatus
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class LiveRequest:
+    """A request some of whose sequences have not ended.
+
+    Attributes:
+        sequences: all of them, ended ones too; the first leads: it computes the prompt.
+        num_live: those that have not ended.
+        is_prompt_published: the prefix cache was given all full pages of the prompt.
+        is_counted: its prompt is in the token counters.
+    """
+
+    request: GenerateRequest
+    sequences: list[Sequence]
+    num_live: int
+    is_prompt_published: bool = False
+    is_counted: bool = False
+
+
+@dataclasses.dataclass(slots=True)
+class Counters:
+    """Counters that only grow, named and meant as in `EngineStats`.
+
+    Prompt and cached tokens count once per request; queries and hits are tokens, once per
+    sequence, at its first admission. Recomputing after preemption counts nowhere.
+    """
+
+    total_prompt_tokens: int = 0
+    total_cached_tokens: int = 0
+    total_generated_tokens: int = 0
+    total_preemptions: int = 0
+    total_prefix_queries: int = 0
+    total_prefix_hits: int = 0
+    total_steps: int = 0
+
+
+class SchedulerState:
+    """What the scheduler remembers between calls.
+
+    Attributes:
+        running: by precedence; each has a slot and the pages of what it has computed.
+        num_scoring: live sequences that still owe prompt logprobs.
+        num_host_bound: running sequences whose next step needs the host to know their last token.
+        was_scoring_step: the last step scored prompts; the next one lets others go first.
+    """
+
+    def __init__(self, config: SchedulerConfig, eos_token_ids: frozenset[int]) -> None:
+        self.config = config
+        self.eos_token_ids = eos_token_ids
+        self.pages = SequencePages(
+            num_pages=config.num_pages,
+            page_size=config.page_size,
+            num_slots=config.max_num_seqs,
+            max_model_len=config.max_model_len,
+            is_caching=config.enable_prefix_caching,
+        )
+        self.waiting = PrecedenceList(use_priority=config.use_priority)
+        self.running = PrecedenceList(use_priority=config.use_priority)
+        self.requests: dict[str, LiveRequest] = {}
+        self.free_slots = list(range(config.max_num_seqs - 1, -1, -1))
+        self.counters = Counters()
+        self.num_scoring = 0
+        self.num_host_bound = 0
+        self.was_scoring_step = False
+
+    def add(self, request: GenerateRequest, sequences: list[Sequence]) -> None:
+        """All sequences of a new request start to wait."""
+        self.requests[request.request_id] = LiveRequest(request, sequences, len(sequences))
+        for sequence in sequences:
+            self.num_scoring += sequence.prompt_scores is not None
+            self.waiting.add(sequence)
+
+    def start(self, sequence: Sequence, hit_page_ids: list[int]) -> None:
+        """A waiting sequence gets a slot and the cached pages of its prefix."""
+        self.waiting.remove(sequence)
+        self.pages.start(sequence, self.free_slots.pop(), hit_page_ids)
+        sequence.status = SequenceStatus.RUNNING
+        self.running.add(sequence)
+        self.num_host_bound += is_host_bound(sequence)
+
+    def preempt(self, sequence: Sequence) -> None:
+        """A running sequence gives everything back and waits to be computed anew."""
+        self._stop(sequence)
+        sequence.status = SequenceStatus.WAITING
+        sequence.num_preemptions += 1
+        self.counters.total_preemptions += 1
+        self.waiting.add(sequence)
+
+    def end(self, sequence: Sequence) -> None:
+        """A live sequence ends, wherever it is; results still on their way will be dropped."""
+        if sequence.status is SequenceStatus.RUNNING:
+            self._stop(sequence)
+        else:
+            self.waiting.remove(sequence)
+        sequence.status = SequenceStatus.FINISHED
+        self.settle_scores(sequence)
+        live = self.requests[sequence.request.request_id]
+        live.num_live -= 1
+        if not live.num_live:
+            del self.requests[sequence.request.request_id]
+
+    def settle_scores(self, sequence: Sequence) -> None:
+        """Prompt logprobs are no longer owed."""
+        if sequence.prompt_scores is not None:
+            sequence.prompt_scores = None
+            self.num_scoring -= 1
+
+    def check(self) -> None:
+        """Assert that slots, statuses, requests and pages agree."""
+        running, waiting = self.running.in_order(), self.waiting.in_order()
+        self.running.check()
+        self.waiting.check()
+        assert all(sequence.status is SequenceStatus.RUNNING for sequence in running)
+        assert all(sequence.status is SequenceStatus.WAITING for sequence in waiting)
+        assert not any(sequence.page_ids for sequence in waiting)
+        assert all(sequence.slot_index is None for sequence in waiting)
+        slots = [*self.free_slots, *(s.slot_index for s in running if s.slot_index is not None)]
+        assert sorted(slots) == list(range(self.config.max_num_seqs))
+        num_live = sum(live.num_live for live in self.requests.values())
+        assert num_live == len(running) + len(waiting)
+        live_sequences = running + waiting
+        assert self.num_scoring == sum(s.prompt_scores is not None for s in live_sequences)
+        assert self.num_host_bound == sum(is_host_bound(sequence) for sequence in running)
+        for sequence in running:
+            assert sequence.num_pending_tokens >= 0
+            assert sequence.num_computed_tokens <= sequence.num_tokens <= sequence.max_num_tokens
+        self.pages.check(running)
+
+    def _stop(self, sequence: Sequence) -> None:
+        self.running.remove(sequence)
+        assert sequence.slot_index is not None
+        self.free_slots.append(sequence.slot_index)
+        self.pages.release(sequence)
+        self.num_host_bound -= is_host_bound(sequence)
+
+
+def is_host_bound(sequence: Sequence) -> bool:
+    """Whether what it may sample depends on tokens in a way only the host can tell.
+
+    Bad words of one token are static bans of the sampler; longer ones depend on what came before.
+    """
+    return any(len(word) > 1 for word in sequence.sampling.bad_words_token_ids)
+
+
+def needs_scoring(sequence: Sequence) -> bool:
+    """Whether its next tokens to compute include a prompt token that must score the one after."""
+    return (
+        sequence.prompt_scores is not None
+        and sequence.num_computed_tokens < sequence.num_prompt_tokens - 1
+    )

@@ -1,0 +1,56 @@
+"""What distinguishes one decoder from another when it is only a number or a choice.
+
+What differs in control flow is a mixer (`models/mixers`), not a field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RopeScaling:
+    """Frequency scaling of rotary embeddings.
+
+    Attributes:
+        kind: "linear" or "llama3" (Llama 3.1: low frequencies are slowed, high ones kept).
+    """
+
+    kind: str
+    factor: float
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_max_position_embeddings: int = 8192
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """A decoder-only transformer. Families translate a Hugging Face config.json into one.
+
+    Attributes:
+        architecture: Hugging Face's class name, e.g. "LlamaForCausalLM".
+        windows: per layer, how many tokens back attention may look (itself included); 0 = all.
+        qk_norm: RMSNorm over each head of q and k before rotation.
+        dtype: of the checkpoint: "float32", "bfloat16" or "float16".
+    """
+
+    architecture: str
+    vocab_size: int
+    d_model: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    d_ff: int
+    norm_eps: float
+    rope_theta: float
+    max_position_embeddings: int
+    rope_scaling: RopeScaling | None = None
+    windows: tuple[int, ...] = ()
+    qkv_bias: bool = False
+    output_bias: bool = False
+    mlp_bias: bool = False
+    qk_norm: bool = False
+    tie_word_embeddings: bool = False
+    activation: str = "silu"
+    dtype: str = "bfloat16"

@@ -1,0 +1,126 @@
+"""The decoder: embed, layers, norm, logits. All families are this one with other numbers."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh
+
+from models.block import Block
+from models.config import DecoderConfig
+from models.layers.embedding import Embedding
+from models.layers.linear import Linear, linear
+from models.layers.norm import RMSNorm
+from models.layers.rope import Rotation, rotation
+from pallas_kernels.paged_attention import KVPages, RaggedBatch
+
+
+class Decoder(nnx.Module):
+    """A decoder-only transformer over a ragged batch and paged keys and values.
+
+    Build it under `nnx.eval_shape` to get the shapes without the weights, `nnx.split` it once, and
+    merge inside the compiled step.
+
+    Args:
+        config: numbers and choices.
+        rngs: stream "params" of the random initial weights.
+        dtype: of the weights and of what matmuls multiply; None takes the checkpoint's.
+        mesh: devices to spread over (axes "data" and "model"); None is one device.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        *,
+        rngs: nnx.Rngs,
+        dtype: jax.typing.DTypeLike | None = None,
+        mesh: Mesh | None = None,
+    ) -> None:
+        dtype = config.dtype if dtype is None else dtype
+        num_shards = 1 if mesh is None else mesh.shape["model"]
+        _check_divides(config, num_shards)
+        self.config = config
+        self.embed = Embedding(config.vocab_size, config.d_model, dtype=dtype, rngs=rngs)
+        self.layers = nnx.List(
+            Block(config, window, dtype=dtype, rngs=rngs, mesh=mesh, num_shards=num_shards)
+            for window in config.windows or (0,) * config.num_layers
+        )
+        self.norm = RMSNorm(config.d_model, config.norm_eps, "embed", dtype=dtype)
+        self.head = (
+            None
+            if config.tie_word_embeddings
+            else Linear(
+                config.d_model, config.vocab_size, ("vocab", "embed"), dtype=dtype, rngs=rngs
+            )
+        )
+
+    def __call__(
+        self, batch: RaggedBatch, kv: list[KVPages], *, is_decode: bool
+    ) -> tuple[jax.Array, list[KVPages]]:
+        """One step.
+
+        Args:
+            batch: tokens to compute; T and R are buckets of at least 8.
+            kv: pages of every layer; donate them.
+            is_decode: static promise that T == R and row r owns token r.
+
+        Returns:
+            Normalised hidden states float32 `[T, D]` (garbage but finite for padding tokens), and
+            the pages of every layer with this step's keys and values.
+        """
+        x_TD = self.embed(batch.token_ids_T)
+        angles = rotation(self.config, batch.positions_T)
+        written: list[KVPages] = []
+        for layer, layer_kv in zip(self.layers, kv, strict=True):
+            graph, weights = nnx.split(layer)
+            x_TD, layer_kv = _run_layer(graph, is_decode, weights, x_TD, angles, batch, layer_kv)
+            written.append(layer_kv)
+        return self.norm(x_TD), written
+
+    def logits(self, hidden_RD: jax.Array) -> jax.Array:
+        """Float32 `[R, V]` of hidden states that `__call__` returned; R is at least 8."""
+        weight_VD = self.embed.weight if self.head is None else self.head.weight
+        return linear(hidden_RD, weight_VD[...])
+
+
+@partial(jax.jit, static_argnums=(0, 1), inline=False)
+def _run_layer(
+    graph: nnx.GraphDef[Block],
+    is_decode: bool,
+    weights: nnx.State,
+    x_TD: jax.Array,
+    angles: Rotation,
+    batch: RaggedBatch,
+    kv: KVPages,
+) -> tuple[jax.Array, KVPages]:
+    """One layer behind a jit of its own: layers whose graphs are equal are traced once."""
+    layer = nnx.merge(graph, weights)
+    return layer(x_TD, angles, batch, kv, is_decode=is_decode)
+
+
+def _check_divides(config: DecoderConfig, num_shards: int) -> None:
+    """Heads and feed-forward columns must split evenly over the "model" axis.
+
+    Raises:
+        ValueError: they do not; names the number and the remedy.
+    """
+    sizes = {
+        "attention heads": config.num_heads,
+        "KV heads": config.num_kv_heads,
+        "feed-forward columns": config.d_ff,
+    }
+    for name, size in sizes.items():
+        if size % num_shards:
+            raise ValueError(
+                f"{size} {name} do not split over {num_shards} devices: "
+                f"choose a tensor_parallel_size that divides {size}"
+            )
+
+
+def hidden_of_rows(hidden_TD: jax.Array, batch: RaggedBatch) -> jax.Array:
+    """Hidden state `[R, D]` of each row's last token (token 0's for padding rows)."""
+    last_R = jnp.maximum(batch.query_starts_R1[1:] - 1, 0)
+    return hidden_TD[last_R]

@@ -1,0 +1,26 @@
+"""Root-mean-square normalisation (arXiv:1910.07467)."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from models.layers.parameter import constant_parameter
+
+
+class RMSNorm(nnx.Module):
+    """`x / rms(x) * weight` over the last axis, in float32 whatever the weight's dtype."""
+
+    def __init__(self, width: int, eps: float, axis: str, *, dtype: jax.typing.DTypeLike) -> None:
+        self.weight = constant_parameter(1.0, (width,), dtype, (axis,))
+        self.eps = eps
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Float32 of `x`'s shape."""
+        x = x.astype(jnp.float32)
+        mean_square = jnp.mean(x * x, axis=-1, keepdims=True)
+        weight = self.weight[...].astype(jnp.float32)
+        return x * jax.lax.rsqrt(mean_square + self.eps) * jnp.expand_dims(
+            weight, tuple(range(x.ndim - 1))
+        )

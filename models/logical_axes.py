@@ -1,0 +1,58 @@
+"""Names of axes, and the mesh axis each lies on: the one table of how a model is sharded.
+
+The mesh has two axes. "model" splits heads, feed-forward columns and vocabulary over devices that
+work on the same tokens (tensor parallelism). "data" splits rows of the step: every array of the
+ragged batch is then the shards' own batches one after another, each with its own page ids, and the
+pages of the pool are split alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+MESH_AXES: tuple[str, str] = ("data", "model")
+
+LOGICAL_TO_MESH: dict[str, str | None] = {
+    "tokens": "data",
+    "pages": "data",
+    "vocab": "model",
+    "heads": "model",
+    "kv_heads": "model",
+    "ff": "model",
+    "embed": None,
+    "head_dim": None,
+    "slots": None,
+}
+
+
+def partition_spec(logical_axes: Sequence[str]) -> PartitionSpec:
+    """Where each of an array's axes lies on the mesh."""
+    return PartitionSpec(*(LOGICAL_TO_MESH[axis] for axis in logical_axes))
+
+
+def weight_sharding(
+    mesh: Mesh, logical_axes: Sequence[str], shape: Sequence[int]
+) -> NamedSharding:
+    """Sharding of a weight; an axis that its mesh axis does not divide stays whole."""
+    axes = (
+        axis if axis is not None and size % mesh.shape[axis] == 0 else None
+        for axis, size in zip(partition_spec(logical_axes), shape, strict=True)
+    )
+    return NamedSharding(mesh, PartitionSpec(*axes))
+
+
+def heads_spec() -> PartitionSpec:
+    """Of `[T, heads, H]`."""
+    return partition_spec(("tokens", "heads", "head_dim"))
+
+
+def kv_spec() -> PartitionSpec:
+    """Of pages `[N, Z, K*H]`."""
+    return partition_spec(("pages", "slots", "kv_heads"))
+
+
+def batch_spec() -> PartitionSpec:
+    """Of every array of a ragged batch."""
+    return partition_spec(("tokens",))

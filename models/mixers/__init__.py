@@ -1,0 +1,1 @@
+"""What mixes information between tokens; one file per control flow."""

@@ -1,0 +1,134 @@
+"""The CPU path computes what the specification says, and the same bits however tokens arrive."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from pallas_kernels.paged_attention import cpu, reference
+
+LENGTHS = (300, 1, 17, 128, 129, 64)
+
+
+@partial(jax.jit, static_argnames=("scale", "window", "softcap", "is_decode"))
+def attend_cpu(q, kv, batch, *, scale, window, softcap, is_decode):
+    return cpu.attend(
+        q, kv, batch, scale=scale, window=window, softcap=softcap, is_decode=is_decode
+    )
+
+
+def run(world, rows, num_tokens, num_rows, *, is_decode=False, window=0, softcap=None, kv=None):
+    """Output of every row's tokens, as one list of arrays."""
+    kv = world.pages() if kv is None else kv
+    batch = world.batch(rows, num_tokens, num_rows)
+    q = world.gather(world.q, rows, num_tokens)
+    scale = world.q[0].shape[2] ** -0.5
+    out = attend_cpu(
+        q, kv, batch, scale=scale, window=window, softcap=softcap, is_decode=is_decode
+    )
+    out = np.asarray(out)
+    counts = [end - start for _, start, end in rows]
+    assert np.all(out[sum(counts) :] == 0), "padding tokens must give zeros"
+    return np.split(out[: sum(counts)], np.cumsum(counts)[:-1])
+
+
+def exact_attention(world, sequence, window, softcap):
+    """Attention of all tokens of a sequence in float64."""
+    q, k, v = (x[sequence].astype(np.float64) for x in (world.q, world.k, world.v))
+    group = q.shape[1] // k.shape[1]
+    k, v = np.repeat(k, group, 1), np.repeat(v, group, 1)
+    scores = np.einsum("tqh,cqh->qtc", q, k) * q.shape[2] ** -0.5
+    if softcap is not None:
+        scores = softcap * np.tanh(scores / softcap)
+    distance = np.arange(len(q))[:, None] - np.arange(len(q))[None, :]
+    sees = (distance >= 0) & ((distance < window) if window else True)
+    scores = np.where(sees, scores, -np.inf)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return np.einsum("qtc,cqh->tqh", weights / weights.sum(-1, keepdims=True), v)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(("window", "softcap"), [(0, None), (40, None), (0, 5.0), (150, 20.0)])
+def test_prefill_is_close_to_exact_attention(make_world, dtype, window, softcap):
+    world = make_world(LENGTHS, dtype=dtype)
+    rows = [(s, 0, n) for s, n in enumerate(LENGTHS)]
+    out = run(world, rows, 640, 8, window=window, softcap=softcap)
+    for sequence, found in enumerate(out):
+        expected = exact_attention(world, sequence, window, softcap)
+        tolerance = {"float32": 2e-6, "bfloat16": 2e-2, "float16": 2e-3}[dtype]
+        assert np.abs(found - expected).max() < tolerance
+
+
+@pytest.mark.parametrize("window", [0, 40])
+def test_the_reference_is_close_to_exact_attention(make_world, window):
+    world = make_world((70, 5), dtype="float32")
+    rows = [(0, 0, 70), (1, 0, 5)]
+    q, batch = world.gather(world.q, rows, 80), world.batch(rows, 80, 8)
+    out = reference.attend(q, world.pages(), batch, scale=0.25, window=window)
+    expected = np.concatenate([exact_attention(world, s, window, None) for s in (0, 1)])
+    assert np.abs(np.asarray(out)[:75] - expected).max() < 2e-6
+
+
+SHAPES = [  # num_heads, num_kv_heads, head_dim
+    pytest.param(4, 4, 16, id="group1"),
+    pytest.param(6, 3, 32, id="group2"),
+    pytest.param(12, 4, 64, id="group3"),
+    pytest.param(8, 1, 32, id="group8"),
+    pytest.param(1, 1, 64, id="one-head"),
+    pytest.param(14, 2, 64, id="group7"),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(("num_heads", "num_kv_heads", "head_dim"), SHAPES)
+@pytest.mark.parametrize(("window", "softcap"), [(0, None), (50, None), (0, 5.0)])
+def test_a_token_has_the_same_bits_in_decode_and_in_any_chunk(
+    make_world, dtype, num_heads, num_kv_heads, head_dim, window, softcap
+):
+    lengths = (300, 17, 130)
+    world = make_world(lengths, num_heads, num_kv_heads, head_dim, dtype)
+    kv = world.pages()
+    go = partial(run, world, window=window, softcap=softcap, kv=kv)
+    whole = go([(s, 0, n) for s, n in enumerate(lengths)], 512, 8)
+    for position in (0, 1, 7, 16, 127, 128, 129, 200, 299):
+        expected = whole[0][position]
+        alone = go([(0, position, position + 1)], 8, 8, is_decode=True)[0][0]
+        assert np.array_equal(alone, expected), f"decode differs at {position}"
+        others = [(1, 16, 17), (2, 129, 130), (0, position, position + 1), (2, 3, 4)]
+        crowd = go(others, 32, 32, is_decode=True)[2][0]
+        assert np.array_equal(crowd, expected), f"decode in a crowd differs at {position}"
+    for chunk in (1, 5, 16, 100):
+        for start in range(0, 300, chunk * 7):
+            end = min(300, start + chunk)
+            rows = [(1, 2, 9), (0, start, end), (2, 4, 5)]
+            found = go(rows, 128, 16)[1]
+            assert np.array_equal(found, whole[0][start:end]), f"chunk {chunk} at {start}"
+
+
+@pytest.mark.parametrize("page_size", [1, 4, 32, 48, 128, 256])
+def test_every_page_size_is_close_to_exact_attention(make_world, page_size):
+    world = make_world((150, 30), dtype="float32", page_size=page_size)
+    out = run(world, [(0, 0, 150), (1, 0, 30)], 184, 8)
+    for sequence, found in enumerate(out):
+        expected = exact_attention(world, sequence, 0, None)
+        assert np.abs(found - expected).max() < 2e-6
+
+
+def test_the_width_of_the_page_table_changes_no_bit(make_world):
+    world = make_world((150,))
+    narrow = run(world, [(0, 0, 150)], 160, 8)[0]
+    world.max_pages = 64
+    wide = run(world, [(0, 0, 150)], 160, 8)[0]
+    assert np.array_equal(narrow, wide)
+
+
+def test_what_unowned_memory_holds_changes_no_bit(make_world):
+    world = make_world((150, 20))
+    rows = [(0, 0, 150), (1, 0, 20)]
+    dirty = run(world, rows, 176, 8, kv=world.pages(fill=np.nan))
+    clean = run(world, rows, 176, 8, kv=world.pages(fill=0.0))
+    assert all(map(np.array_equal, dirty, clean))
+    assert all(np.isfinite(out).all() for out in dirty)

@@ -1,0 +1,22 @@
+"""openai-node against a real server, where its package is installed (`make test-full` does it)."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+FOLDER = pathlib.Path(__file__).parent / "node"
+
+
+@pytest.mark.skipif(
+    shutil.which("node") is None or not (FOLDER / "node_modules/openai").is_dir(),
+    reason="npm ci --prefix tests/sdk/node installs the SDK",
+)
+def test_openai_node_streams_and_accumulates(server: str) -> None:
+    done = subprocess.run(
+        ["node", "chat.mjs", server], cwd=FOLDER, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
