@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 from quart import current_app
 
 from api.errors import unavailable
+from api.readiness import Readiness
 from api.settings import ServerSettings
 
 if TYPE_CHECKING:
     from api.limits import Admission
     from api.metrics import Metrics
-    from api.readiness import Readiness
     from engine.client_protocol import GenerationEngine
     from engine.text.chat_template import ChatTemplate
     from engine.text.tokenizer import Tokenizer
@@ -51,7 +51,6 @@ class ServerState:
             `api.serve`, None before.
         context: set when engine, tokenizer and template are all there; None while loading.
         failure: why the engine could not start or went away; None while it may still come.
-        readiness: made by `api.readiness` when it is first asked for.
     """
 
     settings: ServerSettings
@@ -60,7 +59,7 @@ class ServerState:
     engine: GenerationEngine | None = None
     context: ServerContext | None = None
     failure: str | None = None
-    readiness: Readiness | None = None
+    readiness: Readiness = dataclasses.field(default_factory=Readiness)
 
     def become_ready(self, context: ServerContext) -> None:
         """Take requests from now on."""

@@ -93,6 +93,7 @@ class EngineCollector(Collector):
             counter = CounterMetricFamily(name, text, labels=LABELS)
             counter.add_metric(self._label_values, self._never_falling(name, read(stats)))
             yield counter
+        yield self._restarts()
         yield self._waiting_by_reason(stats)
         yield self._iteration_tokens(stats)
         if self._engine.is_ready:
@@ -103,6 +104,14 @@ class EngineCollector(Collector):
             self._base[name] = self._base.get(name, 0) + self._seen[name]
         self._seen[name] = value
         return self._base.get(name, 0) + value
+
+    def _restarts(self) -> Metric:
+        """Engines that are never restarted, such as those of tests, do not count restarts."""
+        counter = CounterMetricFamily(
+            "servax:engine_restarts", "Engine processes lost and started again.", labels=LABELS
+        )
+        counter.add_metric(self._label_values, getattr(self._engine, "num_restarts", 0))
+        return counter
 
     def _waiting_by_reason(self, stats: EngineStats) -> Metric:
         family = GaugeMetricFamily(

@@ -67,10 +67,6 @@ class Metrics:
         """A sequence ended because its logits were not numbers."""
         self._corrupted.labels(self.model_name, ENGINE_LABEL).inc()
 
-    def engine_restarted(self) -> None:
-        """The engine process was started again."""
-        self._engine_restarts.inc()
-
     def request_started(self, state: RequestState) -> None:
         """Part of `api.access.Observer`; nothing is counted before the end."""
 
@@ -121,11 +117,6 @@ class Metrics:
             registry=self.registry,
         )
         self._corrupted.labels(self.model_name, ENGINE_LABEL)
-        self._engine_restarts = Counter(
-            "servax:engine_restarts",
-            "Times the engine process was started again.",
-            registry=self.registry,
-        )
 
     def _make_http_metrics(self) -> None:
         self._http_requests = Counter(

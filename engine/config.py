@@ -127,6 +127,8 @@ PLATFORM_DEFAULTS = {
 MAX_CPU_KV_CACHE_BYTES = 4 * 2**30
 CPU_KV_CACHE_SHARE = 0.25
 QUEUED_SEQS_PER_SLOT = 4
+PROMPT_LOGPROBS_CHUNK_TOKENS = 64
+"""Most tokens of a step that scores prompts: it computes logits of all of them."""
 SMALLEST_BUCKET = 8
 """Rows and tokens of a step are padded to at least this many: GEMMs of fewer rows are slower and
 not bit-equal to larger ones on CPU."""
@@ -138,7 +140,7 @@ class ResolvedConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         dtype: of weights and activations: float32 | bfloat16 | float16.
-        kv_cache_dtype: of the values in pages, one of the same three.
+        prompt_logprobs_chunk_tokens: most tokens of a step that scores prompts.
         max_kv_cache_bytes: most bytes of one device for pages.
         is_kv_cache_exact: the operator named `max_kv_cache_bytes`: less is an error.
         max_device_bytes: most bytes of one device for weights, temporaries and pages together.
@@ -147,11 +149,11 @@ class ResolvedConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     dtype: str
-    kv_cache_dtype: str
     max_model_len: int
     max_num_seqs: int
     max_num_batched_tokens: int
     prefill_chunk_tokens: int
+    prompt_logprobs_chunk_tokens: int
     page_size: int
     max_kv_cache_bytes: int
     is_kv_cache_exact: bool
@@ -186,10 +188,9 @@ def resolve(config: EngineConfig, model: ModelLimits, devices: DeviceFacts) -> R
             f"--max-num-batched-tokens {max_num_batched_tokens} is less than --max-num-seqs "
             f"{max_num_seqs}: every running sequence needs a token a step. Lower --max-num-seqs."
         )
-    dtype = _dtype("dtype", config.dtype, model.dtype)
+    dtype = _dtype(config, model)
     return ResolvedConfig(
         dtype=dtype,
-        kv_cache_dtype=_dtype("kv-cache-dtype", config.kv_cache_dtype, dtype),
         max_model_len=max_model_len,
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
@@ -199,6 +200,7 @@ def resolve(config: EngineConfig, model: ModelLimits, devices: DeviceFacts) -> R
                 "prefill-chunk-tokens", config.prefill_chunk_tokens, max_num_batched_tokens
             ),
         ),
+        prompt_logprobs_chunk_tokens=min(PROMPT_LOGPROBS_CHUNK_TOKENS, max_num_batched_tokens),
         page_size=_page_size(config, defaults),
         max_kv_cache_bytes=_max_kv_cache_bytes(config, devices),
         is_kv_cache_exact=config.kv_cache_memory_bytes is not None,
@@ -236,11 +238,16 @@ def _max_model_len(config: EngineConfig, model: ModelLimits) -> int:
     return chosen
 
 
-def _dtype(flag: str, chosen: str, automatic: str) -> str:
-    value = automatic if chosen == "auto" else chosen
-    if value not in DTYPES:
-        raise SetupError(f"--{flag} {value} is not one of auto, {', '.join(DTYPES)}.")
-    return value
+def _dtype(config: EngineConfig, model: ModelLimits) -> str:
+    dtype = model.dtype if config.dtype == "auto" else config.dtype
+    if dtype not in DTYPES:
+        raise SetupError(f"--dtype {dtype} is not one of auto, {', '.join(DTYPES)}.")
+    if config.kv_cache_dtype not in ("auto", dtype):
+        raise SetupError(
+            f"--kv-cache-dtype {config.kv_cache_dtype} is not supported: pages hold the model's "
+            f"own {dtype}. Leave it at auto."
+        )
+    return dtype
 
 
 def _page_size(config: EngineConfig, defaults: PlatformDefaults) -> int:

@@ -21,11 +21,12 @@ from collections.abc import Callable, Sequence as Items
 
 import msgspec
 
-from engine.core_protocol import FaultHook, Stage, StepHandle, StepRunner, StepScheduler
-from engine.errors import EngineDiedError, SequenceError
+from engine.core_protocol import FaultHook, Stage, StepHandle, StepRunner
+from engine.errors import EngineDiedError
 from engine.quarantine import Quarantine
-from engine.request import EngineStats, GenerateRequest, TokenDelta
+from engine.request import EngineStats, ErrorInfo, GenerateRequest, TokenDelta
 from engine.scheduler.plan import StepPlan
+from engine.scheduler.scheduler import Scheduler
 from engine.sequence import Sequence
 
 PROOF_MAX_AGE_S = 1.0
@@ -48,7 +49,7 @@ class EngineCore:
 
     def __init__(
         self,
-        scheduler: StepScheduler,
+        scheduler: Scheduler,
         runner: StepRunner,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -162,9 +163,12 @@ class EngineCore:
     def _schedule(self) -> StepPlan | None:
         self._enter(Stage.SCHEDULE)
         on_trial = self._quarantine.on_trial
-        plan = self._scheduler.schedule(self._runner.limits(), on_trial or None)
+        plan = self._scheduler.schedule(self._runner.limits(), on_trial)
         if plan is None and on_trial:
-            # Nobody on trial can run although nothing else does: let them queue like all others.
+            # Pages are held by sequences that were cleared: they must yield to those on trial.
+            self._scheduler.recompute_all()
+            plan = self._scheduler.schedule(self._runner.limits(), on_trial)
+        if plan is None:
             self._quarantine.clear(on_trial)
         return plan
 
@@ -217,8 +221,9 @@ class EngineCore:
         self._scheduler.recompute_all()
         culprit = self._quarantine.accuse(suspects)
         if culprit is not None:
-            failure = SequenceError(f"{type(error).__name__} while computing this sequence")
-            self._outbox.extend(self._scheduler.fail(culprit, failure))
+            message = f"{type(error).__name__} while computing this sequence"
+            failure = ErrorInfo("SequenceError", message)
+            self._outbox.append(self._scheduler.fail(culprit, failure))
             self._run_empty_step()
 
     def _recover_device(self) -> None:
@@ -231,7 +236,7 @@ class EngineCore:
         """Show that the device still works, whatever a sequence did to its own step."""
         started_s = self._clock()
         try:
-            self._runner.launch(StepPlan(self._total_steps, ())).results()
+            self._runner.launch(self._scheduler.empty_plan()).results()
         except Exception as error:
             raise EngineDiedError("the device cannot run a step any more") from error
         self._last_step_s = self._clock()

@@ -1,14 +1,12 @@
-"""What the core needs of a scheduler and of a runner, whoever they are."""
+"""What the core needs of a runner, and where tests can make it fail."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Sequence as Items
+from collections.abc import Sequence
 from typing import Protocol
 
-from engine.request import EngineStats, GenerateRequest, TokenDelta
 from engine.scheduler.plan import RowResult, StepLimits, StepPlan
-from engine.sequence import Sequence
 
 
 class Stage(enum.Enum):
@@ -24,7 +22,7 @@ class Stage(enum.Enum):
 class FaultHook(Protocol):
     """Called before each stage; tests raise from it what the stage itself could raise."""
 
-    def __call__(self, stage: Stage, request_ids: Items[str]) -> None:
+    def __call__(self, stage: Stage, request_ids: Sequence[str]) -> None:
         """`request_ids` are those the stage is about to touch."""
         ...
 
@@ -66,50 +64,4 @@ class StepRunner(Protocol):
     def recover(self) -> None:
         """Make KV pages and slot state usable again after a failed step (their contents are
         forgotten). Raises when the device is beyond that."""
-        ...
-
-
-class StepScheduler(Protocol):
-    """Who runs next."""
-
-    def add(self, request: GenerateRequest) -> list[Sequence]:
-        """Queue a request. Raises OverloadedError or RequestError."""
-        ...
-
-    def abort(self, request_id: str, sequence_indices: Collection[int] = ()) -> None:
-        """End these sequences (all when empty); their pages are free before the next plan."""
-        ...
-
-    def schedule(
-        self, limits: StepLimits, only: Collection[Sequence] | None = None
-    ) -> StepPlan | None:
-        """Plan a step; of the sequences in `only` when given. None when nothing can run."""
-        ...
-
-    def settle(self, plan: StepPlan, results: list[RowResult]) -> list[TokenDelta]:
-        """Take in what a launched step gave."""
-        ...
-
-    def recompute_all(self) -> None:
-        """Forget launched steps and every cached page; running sequences wait again."""
-        ...
-
-    def fail(self, sequence: Sequence, error: Exception) -> list[TokenDelta]:
-        """End a sequence with a typed error."""
-        ...
-
-    def must_settle_first(self) -> bool:
-        """Whether a next choice depends on a result that is still on the device."""
-        ...
-
-    def has_work(self) -> bool:
-        """Whether any sequence is unfinished."""
-        ...
-
-    def reset_prefix_cache(self) -> None:
-        """Forget cached pages that no running sequence holds."""
-        ...
-
-    def stats(self) -> EngineStats:
-        """Counters and gauges the scheduler knows; the rest are zero."""
         ...

@@ -12,6 +12,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -21,6 +22,7 @@ from engine.errors import EngineDiedError
 
 SOCKET_POLL_S = 0.02
 SOCKET_NAME = "engine.sock"
+ENGINE_COMMAND = (sys.executable, "-P", "-m", "engine.process")
 
 
 class StartOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,8 +64,9 @@ class OwnedProcess:
 
     is_owner = True
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, command: Sequence[str] = ENGINE_COMMAND) -> None:
         self._config = config
+        self._command = tuple(command)
         self._folder = tempfile.mkdtemp(prefix="servax-")
         self._process: asyncio.subprocess.Process | None = None
 
@@ -81,7 +84,7 @@ class OwnedProcess:
         """See `EngineHost.start`."""
         pathlib.Path(self.socket_path).unlink(missing_ok=True)
         process = self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "engine.process"),
+            *self._command,
             stdin=asyncio.subprocess.PIPE,
             env=_child_environment(),
             start_new_session=True,

@@ -12,17 +12,18 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 import msgspec
 
-from engine.core import EngineCore
-from engine.errors import EngineError, SetupError
+from engine.config import EngineConfig
+from engine.errors import EngineDiedError, EngineError, SetupError
 from engine.host import StartOrder
 from engine.lifeline import die_with_parent
+from engine.loading import Loaded, OnProgress, load_engine
 from engine.messages import Failed
 from engine.progress import Progress
-from engine.request import ErrorInfo
-from engine.service import EngineService
+from engine.service import EngineService, error_info
 from engine.transport.sockets import SocketEndpoint
 
 EXIT_OK = 0
@@ -36,20 +37,22 @@ COMPILE_STACK_BYTES = 64 << 20
 _logger = logging.getLogger(__name__)
 
 
-def main() -> int:
+def main(load: Callable[[EngineConfig, OnProgress], Loaded] = load_engine) -> int:
     """Run one engine; the exit status of the process."""
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=StartOrder)
     _prepare_process(order)
+    # The socket listens, and the parent is watched, before jax takes its time.
     endpoint = SocketEndpoint(order.socket_path)
     try:
-        _run(order, endpoint)
+        loaded = load(order.config, Progress(sys.stderr).report)
+        _compile_in_background(loaded)
+        EngineService(loaded.core, endpoint, loaded.info).serve()
     except SetupError as error:
-        _say_farewell(endpoint, ErrorInfo(type(error).__name__, str(error)))
+        _say_farewell(endpoint, error)
         return EXIT_SETUP
     except Exception as error:
         _logger.exception("The engine died")
-        message = str(error) if isinstance(error, EngineError) else type(error).__name__
-        _say_farewell(endpoint, ErrorInfo("EngineDiedError", message))
+        _say_farewell(endpoint, error)
         return EXIT_DIED
     finally:
         endpoint.close()
@@ -57,28 +60,37 @@ def main() -> int:
 
 
 def _prepare_process(order: StartOrder) -> None:
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s engine: %(message)s")
     die_with_parent(order.parent_process_id, sys.stdin.buffer)
+    # Ctrl-C at a terminal is for the parent, which ends its streams first and us last.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s engine: %(message)s")
 
 
-def _run(order: StartOrder, endpoint: SocketEndpoint) -> None:
-    # Imported here: the socket listens, and the parent is watched, before jax takes its time.
-    from engine.loading import load_core
-
-    with Progress(sys.stderr) as progress:
-        loaded = load_core(order.config, progress)
-        _compile_in_background(loaded.warm_up)
-        EngineService(loaded.core, endpoint, loaded.info).serve()
+def _compile_in_background(loaded: Loaded) -> None:
+    previous = threading.stack_size(COMPILE_STACK_BYTES)
+    thread = threading.Thread(target=_compile, args=(loaded,), name="compile", daemon=True)
+    thread.start()
+    threading.stack_size(previous)
 
 
-def _say_farewell(endpoint: SocketEndpoint, error: ErrorInfo) -> None:
+def _compile(loaded: Loaded) -> None:
+    try:
+        loaded.warm_up()
+    except Exception:
+        _logger.exception("Larger steps could not be compiled; the engine runs with smaller ones")
+
+
+def _say_farewell(endpoint: SocketEndpoint, error: Exception) -> None:
     """Tell every client that is there, or that comes in the next moments, why this ends."""
-    clients = {incoming.client_id for incoming in endpoint.receive(FAREWELL_WAIT_S)}
-    for client_id in clients | endpoint.client_ids:
-        endpoint.send(client_id, Failed(error))
+    info = error_info(error if isinstance(error, EngineError) else EngineDiedError(repr(error)))
+    arrived = {incoming.client_id for incoming in endpoint.receive(FAREWELL_WAIT_S)}
+    for client_id in arrived | endpoint.client_ids:
+        endpoint.send(client_id, Failed(info))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    # Nothing is left to save, and a compile under way must not hold up the end.
+    sys.stderr.flush()
+    os._exit(status)

@@ -25,9 +25,9 @@ class Quarantine:
         return bool(self._groups)
 
     @property
-    def on_trial(self) -> tuple[Sequence, ...]:
+    def on_trial(self) -> frozenset[Sequence]:
         """The sequences that may run now; empty when nobody is suspected."""
-        return tuple(self._groups[-1]) if self._groups else ()
+        return frozenset(self._groups[-1]) if self._groups else frozenset()
 
     def accuse(self, suspects: Iterable[Sequence]) -> Sequence | None:
         """A step with these sequences failed. Returns the culprit if that is certain.

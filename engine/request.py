@@ -168,7 +168,12 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What the API must know of the loaded model; sent once when the engine is ready."""
+    """What the API must know of the loaded model; sent once when the engine is ready.
+
+    Attributes:
+        has_priority_scheduling: the engine runs with `scheduling_policy="priority"`; without it
+            a request with a priority other than 0 is refused.
+    """
 
     architecture: str
     vocab_size: int
@@ -184,3 +189,4 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     weight_bytes: int
     num_pages: int
     page_size: int
+    has_priority_scheduling: bool = False

@@ -38,7 +38,8 @@ class Sequence:
 
     Attributes:
         sequence_index: which of the request's `num_sequences` it is.
-        page_ids: pages owned or shared, in order; page i holds tokens [i*page_size, (i+1)*page_size).
+        page_ids: pages owned or shared, in order; page i holds tokens
+            [i*page_size, (i+1)*page_size).
         slot_index: row of device state; None unless RUNNING.
         num_pending_tokens: sampled by launched steps, not yet settled.
         num_cached_tokens: prompt tokens found in the prefix cache at first admission.
@@ -46,7 +47,6 @@ class Sequence:
         max_num_tokens: no token is sampled once there are this many, pending ones included.
         stop_ids: sampled ids that may end it, end-of-sequence ids among them.
         page_keys: prefix-cache keys of its full pages, as far as they were ever asked for.
-        num_hit_pages: leading entries of `page_ids` that the prefix cache gave.
         num_published_pages: leading entries of `page_ids` known to the prefix cache.
         prompt_scores: one entry per prompt token while prompt logprobs are owed, else None.
     """
@@ -69,7 +69,6 @@ class Sequence:
     max_num_tokens: int = 0
     stop_ids: frozenset[int] = frozenset()
     page_keys: list[bytes] = dataclasses.field(default_factory=list)
-    num_hit_pages: int = 0
     num_published_pages: int = 0
     prompt_scores: list[TokenLogprobs | None] | None = None
 

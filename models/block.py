@@ -45,9 +45,7 @@ class Block(nnx.Module):
     ) -> tuple[jax.Array, KVPages]:
         """The stream after this layer, and its pages."""
         with jax.named_scope("mixer"):
-            mixed_TD, kv = self.mixer(
-                self.mixer_norm(x_TD), angles, batch, kv, is_decode=is_decode
-            )
+            mixed_TD, kv = self.mixer(self.mixer_norm(x_TD), angles, batch, kv, is_decode=is_decode)
         x_TD = x_TD + mixed_TD
         with jax.named_scope("mlp"):
             return x_TD + self.mlp(self.mlp_norm(x_TD)), kv

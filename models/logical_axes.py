@@ -32,9 +32,7 @@ def partition_spec(logical_axes: Sequence[str]) -> PartitionSpec:
     return PartitionSpec(*(LOGICAL_TO_MESH[axis] for axis in logical_axes))
 
 
-def weight_sharding(
-    mesh: Mesh, logical_axes: Sequence[str], shape: Sequence[int]
-) -> NamedSharding:
+def weight_sharding(mesh: Mesh, logical_axes: Sequence[str], shape: Sequence[int]) -> NamedSharding:
     """Sharding of a weight; an axis that its mesh axis does not divide stays whole."""
     axes = (
         axis if axis is not None and size % mesh.shape[axis] == 0 else None

@@ -87,7 +87,12 @@ def pack(
         positions[span] = np.arange(row.start, kv_lens[index])
         page_table[index, : len(row.page_ids)] = row.page_ids
     arrays: tuple[Any, ...] = (
-        token_ids, positions, row_of, starts.astype(np.int32), kv_lens, page_table
+        token_ids,
+        positions,
+        row_of,
+        starts.astype(np.int32),
+        kv_lens,
+        page_table,
     )
     return RaggedBatch(*arrays)
 

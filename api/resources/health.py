@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-
 import orjson
 from quart import Blueprint, Response
 
 from api.auth import public
 from api.context import server_state
 from api.errors import unavailable
-from api.readiness import Readiness
+from api.version import server_version
 
 blueprint = Blueprint("health", __name__)
 
@@ -39,7 +37,8 @@ async def ready() -> Response:
     state = server_state()
     if state.admission.is_draining:
         raise unavailable("The server is shutting down.", "server_shutting_down")
-    await Readiness.of(state).verify()
+    engine = state.engine if state.context is not None else None
+    await state.readiness.verify(engine, state.settings.ready_step_age_s)
     return Response(b"", headers={"content-length": "0"})
 
 
@@ -54,14 +53,6 @@ async def version() -> Response:
 async def load() -> Response:
     """How many requests are using the engine or waiting for it."""
     return json_response({"server_load": server_state().admission.num_working})
-
-
-def server_version() -> str:
-    """Version of the installed distribution."""
-    try:
-        return importlib.metadata.version("servax")
-    except importlib.metadata.PackageNotFoundError:
-        return "0+unknown"
 
 
 def json_response(value: object) -> Response:

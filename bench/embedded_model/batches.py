@@ -1,8 +1,8 @@
 """Sort the stream into batches of a few fixed lengths, one text in a row.
 
-A step has one batch of each length, with as many rows as texts of that length
-are frequent, so that no skill is over-represented and little is padded. Padding
-is on the right, where a causal model never looks.
+Each length has as many rows as texts of that length are frequent, so that no
+skill is over-represented and little is padded. Padding is on the right, where a
+causal model never looks. A step takes every other length, the next step the rest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from bench.embedded_model.corpus import stream
 
 ROWS = {40: 28, 56: 20, 80: 16, 128: 14, 208: 13, 352: 8}
-"""Length of a row -> rows of that length in a step."""
+"""Length of a row -> rows of that length in two steps."""
 IGNORED = -100
 _LENGTHS = list(ROWS)
 
@@ -57,12 +57,14 @@ def _rows(tokenizer: Tokenizer, seed: int) -> Iterator[_Row]:
 
 
 def steps(tokenizer: Tokenizer, seed: int) -> Iterator[tuple[Batch, ...]]:
-    """For ever: the batches of one optimizer step, one for each length."""
+    """For ever: the batches of one optimizer step, one for each second length."""
     waiting: dict[int, list[_Row]] = {length: [] for length in _LENGTHS}
     for row in _rows(tokenizer, seed):
         waiting[_LENGTHS[bisect.bisect_left(_LENGTHS, len(row.tokens))]].append(row)
         if all(len(waiting[length]) >= num_rows for length, num_rows in ROWS.items()):
-            yield tuple(_batch(waiting[length][:num_rows], length) for length, num_rows in ROWS.items())
+            batches = tuple(_batch(waiting[length][:num_rows], length) for length, num_rows in ROWS.items())
+            yield batches[0::2]
+            yield batches[1::2]
             # What is left over comes next; only what the fixed proportions cannot use up is dropped.
             waiting = {length: rows[ROWS[length] :][: 4 * ROWS[length]] for length, rows in waiting.items()}
 

@@ -22,7 +22,8 @@ from bench.embedded_model.train import TrainingPlan, train
 def main() -> None:
     """Run the whole pipeline."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--minutes", type=float, default=50.0, help="the time to train where --steps is not given")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--export-every", type=int, default=500)
     parser.add_argument("--folder", type=Path, default=None, help="another folder than the package's")
@@ -34,7 +35,7 @@ def main() -> None:
         if step % arguments.export_every == arguments.export_every - 1:
             export(model, tokenizer, arguments.folder)
 
-    model = train(tokenizer, TrainingPlan(arguments.steps, arguments.seed), checkpoint)
+    model = train(tokenizer, TrainingPlan(arguments.steps, arguments.minutes, arguments.seed), checkpoint)
     export(model, tokenizer, arguments.folder)
     print(f"trained in {time.monotonic() - started:.0f} s", flush=True)
 

@@ -26,9 +26,15 @@ DECAY_SHARE = 0.35
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How long, from which seed, and on how many threads."""
+    """How long, from which seed, and on how many threads.
 
-    steps: int
+    Give `steps`, or `minutes` where the time is what is limited: then the number of
+    steps is fixed when the decay has to begin. Until then the learning rate does not
+    depend on it, so a later run with that number of steps repeats this one.
+    """
+
+    steps: int | None = None
+    minutes: float = 50.0
     seed: int = 1
     threads: int = 2
     compiled: bool = True
@@ -55,9 +61,17 @@ def model_config() -> LlamaConfig:
     )
 
 
-def learning_share(step: int, steps: int) -> float:
-    """The share of the peak learning rate at a step: a trapezoid."""
-    return min(1.0, (step + 1) / WARM_UP, (steps - step) / (DECAY_SHARE * steps))
+def learning_share(step: int, steps: int | None) -> float:
+    """The share of the peak learning rate at a step: a trapezoid, flat while its end is open."""
+    fall = 1.0 if steps is None else (steps - step) / (DECAY_SHARE * steps)
+    return min(1.0, (step + 1) / WARM_UP, fall)
+
+
+def decided_steps(plan: TrainingPlan, step: int, elapsed_s: float) -> int | None:
+    """The number of steps, once the time says that the decay must begin."""
+    if elapsed_s < 60 * plan.minutes * (1 - DECAY_SHARE):
+        return None
+    return int(step / (1 - DECAY_SHARE))
 
 
 def optimizers(model: LlamaForCausalLM) -> tuple[torch.optim.Optimizer, ...]:
@@ -79,7 +93,7 @@ def answer_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
 
 
 def train(tokenizer: Tokenizer, plan: TrainingPlan, checkpoint: Callable[[int, LlamaForCausalLM], None]) -> LlamaForCausalLM:
-    """Train for `plan.steps` steps; `checkpoint(step, model)` is called after each."""
+    """Train as planned; `checkpoint(step, model)` is called after each step."""
     torch.set_num_threads(plan.threads)
     torch.manual_seed(plan.seed)
     model = LlamaForCausalLM(model_config())
@@ -88,12 +102,16 @@ def train(tokenizer: Tokenizer, plan: TrainingPlan, checkpoint: Callable[[int, L
     rules = optimizers(model)
     peaks = [rule.param_groups[0]["lr"] for rule in rules]
     started = time.monotonic()
-    for step, batches in zip(range(plan.steps), prefetched(tokenizer, plan.seed), strict=False):
+    steps = plan.steps
+    for step, batches in enumerate(prefetched(tokenizer, plan.seed)):
+        steps = steps or decided_steps(plan, step, time.monotonic() - started)
+        if step == steps:
+            break
         for rule, peak in zip(rules, peaks, strict=True):
-            rule.param_groups[0]["lr"] = peak * learning_share(step, plan.steps)
+            rule.param_groups[0]["lr"] = peak * learning_share(step, steps)
         loss = _step(model, batches, rules)
         if step % 20 == 0:
-            print(f"step {step} loss {loss:.4f} after {time.monotonic() - started:.0f} s", flush=True)
+            print(f"step {step} of {steps} loss {loss:.4f} after {time.monotonic() - started:.0f} s", flush=True)
         checkpoint(step, model)
     return model
 

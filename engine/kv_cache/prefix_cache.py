@@ -73,6 +73,12 @@ class PrefixCache:
             self._drop(page_id)
             self._pool.set_uncached(page_id)
 
+    def forget_key(self, key: bytes) -> None:
+        """Forget the page of this name, if there is one. Holders keep it."""
+        page_id = self._page_of_key.get(key)
+        if page_id is not None:
+            self.forget(page_id)
+
     def reset(self) -> int:
         """Forget every page that nobody holds; how many there were."""
         page_ids = self._pool.unheld_cached()

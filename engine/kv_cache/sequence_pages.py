@@ -1,8 +1,7 @@
 """Pages seen from one sequence: found, taken, published, given back.
 
-    page_ids   [0, num_hit_pages)        came from the prefix cache at the last admission
-               [0, num_published_pages)  are full, settled and known to the prefix cache
-               [.., len(page_ids))       the rest, being written
+    page_ids   [0, num_published_pages)               full, settled, known to the prefix cache
+               [num_published_pages, len(page_ids))   being written
 
 Page i holds tokens [i * page_size, (i + 1) * page_size). The page table the device reads is kept
 here too, one row a slot, so that a step that needs no new page costs nothing.
@@ -73,7 +72,7 @@ class SequencePages:
         num_hits = len(hit_page_ids)
         sequence.slot_index = slot_index
         sequence.page_ids = list(hit_page_ids)
-        sequence.num_hit_pages = sequence.num_published_pages = num_hits
+        sequence.num_published_pages = num_hits
         sequence.num_computed_tokens = num_hits * self.page_size
         self.page_table_SP[slot_index, :num_hits] = hit_page_ids
 
@@ -109,13 +108,16 @@ class SequencePages:
             self.pool.give_back(page_id)
         sequence.slot_index = None
         sequence.page_ids = []
-        sequence.num_hit_pages = sequence.num_published_pages = 0
+        sequence.num_published_pages = 0
         sequence.num_computed_tokens = 0
 
     def distrust(self, sequence: Sequence) -> None:
-        """Forget what the pages this sequence computed contain: it turned out to be invalid."""
-        for page_id in sequence.page_ids[sequence.num_hit_pages :]:
-            self.cache.forget(page_id)
+        """The sequence turned out to be invalid: forget every page it may have published.
+
+        Only what it found in the cache when it first started is above suspicion.
+        """
+        for key in sequence.page_keys[sequence.num_cached_tokens // self.page_size :]:
+            self.cache.forget_key(key)
 
     def _fill_keys(self, sequence: Sequence, num_keys: int) -> None:
         keys = sequence.page_keys
@@ -132,6 +134,6 @@ class SequencePages:
         expected_SP = np.zeros_like(self.page_table_SP)
         for sequence in running:
             expected_SP[sequence.slot_index, : len(sequence.page_ids)] = sequence.page_ids
-            assert sequence.num_hit_pages <= sequence.num_published_pages <= len(sequence.page_ids)
+            assert sequence.num_published_pages <= len(sequence.page_ids)
             assert sequence.num_computed_tokens <= len(sequence.page_ids) * self.page_size
         assert np.array_equal(self.page_table_SP, expected_SP)

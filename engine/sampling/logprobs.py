@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from engine.sampling.logits import clean
-from engine.sampling.mass import sum_fractions
+from engine.sampling.logits import best_logit, clean
+from engine.sampling.mass import join, limbs, sum_integers
 
 
 class Scores(NamedTuple):
@@ -40,16 +40,18 @@ def score_tokens(logits_TV: jax.Array, target_T: jax.Array, num_alternatives: in
         `Scores` with T in the place of R. NaN where the logits hold a NaN.
     """
     logits_TV = clean(logits_TV.astype(jnp.float32))
-    return score(logits_TV, jnp.max(logits_TV, axis=1), target_T, num_alternatives)
+    return score(logits_TV, best_logit(logits_TV), target_T, num_alternatives)
 
 
 def score(
     logits_RV: jax.Array, best_logit_R: jax.Array, token_R: jax.Array, num_alternatives: int
 ) -> Scores:
     """`score_tokens` for logits already cleaned, with the largest of each row."""
-    log_total_R = jnp.log(sum_fractions(jnp.exp(logits_RV - best_logit_R[:, None])))
     token_logit_R1 = jnp.take_along_axis(logits_RV, token_R[:, None], axis=1)
-    num_larger_R = jnp.sum((logits_RV > token_logit_R1).astype(jnp.int32), axis=1)
+    is_larger_RV = (logits_RV > token_logit_R1).astype(jnp.int32)
+    odds_RV = jnp.exp(logits_RV - best_logit_R[:, None])
+    *limb_sums_R, num_larger_R = sum_integers((*limbs(odds_RV), is_larger_RV))
+    log_total_R = jnp.log(join(tuple(limb_sums_R), logits_RV.shape[1]))
     top_logits_RA, top_ids_RA = lax.top_k(logits_RV, num_alternatives)
     return Scores(
         logprob_R=token_logit_R1[:, 0] - best_logit_R - log_total_R,

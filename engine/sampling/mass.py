@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+NUM_LIMBS = 3
 UNIT = 2.0**31 * (1.0 - 2.0**-16)
 """Integer weights of one row sum to at most about this, safely below 2**31."""
 
@@ -21,32 +22,37 @@ def sum_integers(operands_RV: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
     return tuple(lax.reduce(operands_RV, zeros, _add_each, (1,)))
 
 
-def _add_each(
-    left: tuple[jax.Array, ...], right: tuple[jax.Array, ...]
-) -> tuple[jax.Array, ...]:
+def _add_each(left: tuple[jax.Array, ...], right: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
     return tuple(a + b for a, b in zip(left, right, strict=True))
 
 
-def sum_fractions(fraction_RV: jax.Array) -> jax.Array:
-    """Sum over V of float32 in [0, 1], exact to the last bits of a float32. float32 [R]."""
-    num_bits = min(14, 31 - fraction_RV.shape[1].bit_length())
-    step = jnp.float32(2.0**num_bits)
+def limbs(fraction_RV: jax.Array) -> tuple[jax.Array, ...]:
+    """float32 in [0, 1] as `NUM_LIMBS` int32 arrays, high to low, whose sums over V fit."""
+    step = _step(fraction_RV.shape[1])
     limbs_RV: list[jax.Array] = []
     rest_RV = fraction_RV
-    for _ in range(3):
+    for _ in range(NUM_LIMBS):
         # Scaling by a power of two and taking off the integer part are exact.
         scaled_RV = rest_RV * step
         limb_RV = scaled_RV.astype(jnp.int32)
         rest_RV = scaled_RV - limb_RV.astype(jnp.float32)
         limbs_RV.append(limb_RV)
-    high_R, middle_R, low_R = (x.astype(jnp.float32) for x in sum_integers(tuple(limbs_RV)))
-    return (high_R + (middle_R + low_R / step) / step) / step
+    return tuple(limbs_RV)
 
 
-def integer_weights(fraction_RV: jax.Array) -> jax.Array:
-    """Fractions in [0, 1] scaled to integers that sum to nearly `UNIT`. int32 [R, V].
+def join(sums_R: tuple[jax.Array, ...], vocab_size: int) -> jax.Array:
+    """The float32 sum whose limbs, summed over the vocabulary, are `sums_R`."""
+    step = _step(vocab_size)
+    total_R = jnp.zeros(sums_R[0].shape, jnp.float32)
+    for sum_R in reversed(sums_R):
+        total_R = (total_R + sum_R.astype(jnp.float32)) / step
+    return total_R
 
-    The probabilities drawn from are multiples of about 2**-31 of the row's sum.
-    """
-    scale_R = jnp.float32(UNIT) / sum_fractions(fraction_RV)
-    return (fraction_RV * scale_R[:, None]).astype(jnp.int32)
+
+def _step(vocab_size: int) -> jax.Array:
+    return jnp.float32(2.0 ** min(14, 31 - vocab_size.bit_length()))
+
+
+def sum_fractions(fraction_RV: jax.Array) -> jax.Array:
+    """Sum over V of float32 in [0, 1], right to the last bits of a float32. float32 [R]."""
+    return join(sum_integers(limbs(fraction_RV)), fraction_RV.shape[1])

@@ -36,9 +36,7 @@ def num_words(vocab_size: int) -> int:
     return -(-vocab_size // 32)
 
 
-def slot_row(
-    sequence: Sequence, eos_token_ids: tuple[int, ...], vocab_size: int
-) -> SlotRow | None:
+def slot_row(sequence: Sequence, eos_token_ids: tuple[int, ...], vocab_size: int) -> SlotRow | None:
     """The row for `sequence` as it stands, resumed or new; None when it needs no state.
 
     Every id in the request must be in [0, vocab_size) (admission checks it).

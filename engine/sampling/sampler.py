@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from engine.sampling.adjust import adjust
-from engine.sampling.draw import draw
-from engine.sampling.knobs import unpack
-from engine.sampling.logits import best_id, clean, is_unusable
+from engine.sampling.draw import pick
+from engine.sampling.knobs import Knobs, unpack
+from engine.sampling.logits import best_logit, clean, first_id, is_unusable
 from engine.sampling.logprobs import score
+from engine.sampling.randomness import random_word
 from engine.sampling.state import SlotState, remember
+from engine.sampling.truncate import truncated_weights
 
 
 class SampleOutput(NamedTuple):
@@ -46,7 +48,9 @@ def sample_greedy(
         slot_R: int32, slot of each row; padding rows name the trash slot.
         is_sampling_R: bool; other rows leave no trace in `state`.
     """
-    token_R, best_logit_R = best_id(clean(logits_RV))
+    logits_RV = clean(logits_RV)
+    best_logit_R = best_logit(logits_RV)
+    token_R = first_id(logits_RV, best_logit_R)
     num_rows = token_R.shape[0]
     output = SampleOutput(
         token_R=token_R,
@@ -86,15 +90,28 @@ def sample_full(
     """
     knobs = unpack(parameters_RF)
     raw_RV = clean(logits_RV)
-    raw_best_R = jnp.max(raw_RV, axis=1)
+    raw_best_R = best_logit(raw_RV)
     logits_RV = adjust(raw_RV, state, slot_R, knobs, num_output_R, ban_RB)
-    best_id_R, best_logit_R = best_id(logits_RV)
-    drawn_R = draw(logits_RV, best_logit_R, knobs, output_position_R)
-    token_R = jnp.where(knobs.temperature_R > 0, drawn_R, best_id_R)
+    best_logit_R = best_logit(logits_RV)
+    token_R = _choose(logits_RV, best_logit_R, knobs, output_position_R)
     scores = score(raw_RV, raw_best_R, token_R, num_alternatives)
     is_invalid_R = (is_unusable(raw_best_R) | is_unusable(best_logit_R)) & is_sampling_R
     output = SampleOutput(token_R, is_invalid_R, *scores)
     return output, remember(state, _writing_slot(state, slot_R, is_sampling_R), token_R)
+
+
+def _choose(
+    logits_RV: jax.Array, best_logit_R: jax.Array, knobs: Knobs, position_R: jax.Array
+) -> jax.Array:
+    """The best id where the temperature is 0, elsewhere one drawn. int32 [R]."""
+    word_R = random_word(
+        knobs.seed_low_R,
+        knobs.seed_high_R,
+        knobs.sequence_index_R,
+        position_R.astype(jnp.uint32),
+    )
+    drawn_R = pick(truncated_weights(logits_RV, best_logit_R, knobs), word_R)
+    return jnp.where(knobs.temperature_R > 0, drawn_R, first_id(logits_RV, best_logit_R))
 
 
 def _writing_slot(state: SlotState, slot_R: jax.Array, is_sampling_R: jax.Array) -> jax.Array:

@@ -74,6 +74,8 @@ def _is_held_up(state: SchedulerState, limits: StepLimits, sequence: Sequence) -
         return True
     if needs_scoring(sequence) and not limits.has_prompt_logprobs:
         return True
+    if state.on_trial:
+        return sequence not in state.on_trial
     return _awaits_sibling(state, sequence)
 
 

@@ -71,6 +71,8 @@ def _plan_running(state: SchedulerState, budget: Budget) -> list[PlannedRow]:
 def _participants(state: SchedulerState, budget: Budget) -> list[Sequence]:
     """Running sequences that may compute in a step of this kind, by precedence."""
     running = state.running.in_order()
+    if state.on_trial:
+        running = [sequence for sequence in running if sequence in state.on_trial]
     if not state.num_scoring:
         return running
     if not budget.is_scoring:

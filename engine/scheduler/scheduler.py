@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 
 from engine.config import SchedulerConfig
 from engine.errors import ContextLengthError, InvalidParameterError, OverloadedError
-from engine.request import EngineStats, ErrorInfo, GenerateRequest, TokenDelta
+from engine.request import EngineStats, ErrorInfo, GenerateRequest, TokenDelta, TokenLogprobs
 from engine.scheduler.plan import RowResult, StepLimits, StepPlan
 from engine.scheduler.planner import plan_rows
 from engine.scheduler.settling import end_with_error, settle_row
@@ -68,8 +68,15 @@ class Scheduler:
             if is_meant and sequence.status is not SequenceStatus.FINISHED:
                 self._state.end(sequence)
 
-    def schedule(self, limits: StepLimits) -> StepPlan | None:
-        """The next step, never above `limits`; None when nothing can be computed now."""
+    def schedule(
+        self, limits: StepLimits, on_trial: frozenset[Sequence] = frozenset()
+    ) -> StepPlan | None:
+        """The next step, never above `limits`; None when nothing can be computed now.
+
+        Args:
+            on_trial: when any, only these may compute.
+        """
+        self._state.on_trial = on_trial
         rows = plan_rows(self._state, limits, self._clock())
         self._check_if_asked()
         if not rows:
@@ -109,6 +116,22 @@ class Scheduler:
         ]
         self._check_if_asked()
         return deltas
+
+    def fail(self, sequence: Sequence, error: ErrorInfo) -> TokenDelta:
+        """End a live sequence with an error."""
+        return end_with_error(self._state, sequence, error, self._clock())
+
+    def recompute_all(self) -> None:
+        """After a failed step: forget what was launched and every page; all compute anew.
+
+        Plans made before this call must not be settled.
+        """
+        self._state.recompute_all()
+        self._check_if_asked()
+
+    def empty_plan(self) -> StepPlan:
+        """A step without rows, by which the device can prove that it lives."""
+        return StepPlan(self._state.counters.total_steps, (), self._state.pages.page_table_SP)
 
     def must_settle_first(self) -> bool:
         """Whether a running sequence's next step depends on tokens the host has yet to see."""
@@ -158,7 +181,7 @@ class Scheduler:
         eos_token_ids = frozenset[int]() if sampling.ignore_eos else self._state.eos_token_ids
         sequence.stop_ids = eos_token_ids.union(sampling.stop_token_ids)
         if sampling.prompt_logprobs is not None and sequence_index == 0:
-            sequence.prompt_scores = [None] * sequence.num_prompt_tokens
+            sequence.prompt_scores = list[TokenLogprobs | None]([None]) * sequence.num_prompt_tokens
         return sequence
 
     def _max_num_tokens(self, request: GenerateRequest) -> int:

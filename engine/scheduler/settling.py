@@ -41,7 +41,7 @@ def settle_row(
     if row.is_sampling:
         return _append(state, sequence, result, now_s)
     if row.end >= sequence.max_num_tokens:  # only a prompt that nothing is generated for
-        return _end(state, sequence, FinishReason.LENGTH, now_s)
+        return _end(state, sequence, FinishReason.LENGTH)
     return None
 
 
@@ -60,9 +60,9 @@ def _append(
         assert result.logprobs is not None, "logprobs were asked for"
         logprobs = (result.logprobs,)
     if token_id in sequence.stop_ids and _may_stop(sequence):
-        return _end(state, sequence, FinishReason.STOP, now_s, (token_id,), logprobs)
+        return _end(state, sequence, FinishReason.STOP, token_ids=(token_id,), logprobs=logprobs)
     if len(sequence.token_ids) >= sequence.max_num_tokens:
-        return _end(state, sequence, FinishReason.LENGTH, now_s, (token_id,), logprobs)
+        return _end(state, sequence, FinishReason.LENGTH, token_ids=(token_id,), logprobs=logprobs)
     return TokenDelta(
         request_id=sequence.request.request_id,
         sequence_index=sequence.sequence_index,
@@ -82,7 +82,7 @@ def _end(
     state: SchedulerState,
     sequence: Sequence,
     reason: FinishReason,
-    now_s: float,
+    *,
     token_ids: tuple[int, ...] = (),
     logprobs: tuple[TokenLogprobs, ...] | None = None,
 ) -> TokenDelta:

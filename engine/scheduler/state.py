@@ -60,6 +60,7 @@ class SchedulerState:
         num_scoring: live sequences that still owe prompt logprobs.
         num_host_bound: running sequences whose next step needs the host to know their last token.
         was_scoring_step: the last step scored prompts; the next one lets others go first.
+        on_trial: when any, only these may compute (a step failed; see `engine.quarantine`).
     """
 
     def __init__(self, config: SchedulerConfig, eos_token_ids: frozenset[int]) -> None:
@@ -80,6 +81,7 @@ class SchedulerState:
         self.num_scoring = 0
         self.num_host_bound = 0
         self.was_scoring_step = False
+        self.on_trial: frozenset[Sequence] = frozenset()
 
     def add(self, request: GenerateRequest, sequences: list[Sequence]) -> None:
         """All sequences of a new request start to wait."""
@@ -103,6 +105,14 @@ class SchedulerState:
         sequence.num_preemptions += 1
         self.counters.total_preemptions += 1
         self.waiting.add(sequence)
+
+    def recompute_all(self) -> None:
+        """Launched steps will never be settled, and no page can be trusted: all start anew."""
+        for sequence in self.running.in_order():
+            self.preempt(sequence)
+        for sequence in self.waiting.in_order():
+            sequence.num_pending_tokens = 0
+        self.pages.cache.reset()
 
     def end(self, sequence: Sequence) -> None:
         """A live sequence ends, wherever it is; results still on their way will be dropped."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from typing import TypeAlias
 
 from engine.sequence import Sequence
@@ -58,4 +59,4 @@ class PrecedenceList:
     def check(self) -> None:
         """Assert that the order is strict, which also rules out duplicates."""
         keys = [self._precedence(sequence) for sequence in self._sequences]
-        assert all(earlier < later for earlier, later in zip(keys, keys[1:], strict=False))
+        assert all(earlier < later for earlier, later in itertools.pairwise(keys))

@@ -63,6 +63,7 @@ class ChatTemplate:
         content_format: `openai` when the template goes through content parts itself, `string`
             when it wants each message's content as one text.
         variables: every name the template reads from outside.
+        knows_developer: the template handles the role `developer` itself.
 
     Raises:
         TemplateError: the source is too long or is not a template.
@@ -73,7 +74,8 @@ class ChatTemplate:
             raise TemplateError("The chat template is too long.")
         environment = BoundedEnvironment()
         environment.filters["tojson"] = _tojson
-        environment.globals |= {"raise_exception": _raise, "strftime_now": _strftime_now}
+        outside: dict[str, Any] = {"raise_exception": _raise, "strftime_now": _strftime_now}
+        environment.globals.update(outside)
         self._special_tokens = dict(special_tokens or {})
         try:
             tree = environment.parse(source)
@@ -81,6 +83,7 @@ class ChatTemplate:
         except (jinja2.TemplateError, RecursionError) as error:
             raise TemplateError(f"The chat template cannot be read: {error}") from error
         self.variables = frozenset(meta.find_undeclared_variables(tree))
+        self.knows_developer = "developer" in source
         self.content_format: ContentFormat = _content_format(tree)
 
     def render(

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
-from jinja2 import nodes
+from jinja2 import nodes, pass_eval_context
 from jinja2.ext import Extension, loopcontrols
+from jinja2.filters import do_join
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -75,7 +77,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         )
         self.globals.pop("lipsum", None)
         self.filters = {name: _checked(function) for name, function in self.filters.items()}
-        self.filters |= {"_bounded": _bounded, "_concatenate": _concatenate}
+        self.filters |= {"join": _checked(_join)} | {
+            "_bounded": _bounded,
+            "_concatenate": _concatenate,
+        }
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -89,11 +94,16 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         _verify_arguments(getattr(obj, "__self__", None), obj, args, kwargs)
         return _verify_size(super().call(context, obj, *args, **kwargs))  # pyright: ignore[reportArgumentType]
 
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:  # noqa: D102
+        if isinstance(getattr(value, "__self__", None), str):
+            _verify_length(_formatted_length(value.__self__, []))
+        return super().wrap_str_format(value)
+
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: D102
         if operator in ("*", "**"):
             _verify_product(operator, left, right)
         if operator == "%" and isinstance(left, str):
-            raise TemplateError("The chat template uses '%' on text, which is not supported.")
+            _verify_length(_formatted_length(left, []))
         return _verify_size(super().call_binop(context, operator, left, right))
 
 
@@ -108,8 +118,9 @@ class GenerationTag(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def _filtered(expression: nodes.Expr, name: str) -> nodes.Filter:
-    wrapped = nodes.Filter(expression, name, [], [], None, None, lineno=expression.lineno)
+def _filtered(expression: nodes.Node, name: str) -> nodes.Filter:
+    subject = cast(nodes.Expr, expression)
+    wrapped = nodes.Filter(subject, name, [], [], None, None, lineno=expression.lineno)
     return wrapped.set_environment(expression.environment)  # pyright: ignore[reportReturnType, reportArgumentType]
 
 
@@ -150,29 +161,65 @@ def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
         _BUDGET.get().spend()
-        subject = args[1] if hasattr(function, "jinja_pass_arg") and len(args) > 1 else args[0]
+        position = 1 if hasattr(function, "jinja_pass_arg") else 0
+        subject = args[position] if len(args) > position else None
         _verify_arguments(subject, function, args, kwargs)
         return _verify_size(function(*args, **kwargs))
 
     return checked
 
 
-def _verify_arguments(
-    subject: Any, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
+def _verify_arguments(subject: Any, function: Any, args: tuple[Any, ...], kwargs: Any) -> None:
     """Refuse what would make a huge text in one step, before it is made."""
-    for value in (*args, *kwargs.values()):
+    values = [value for value in (*args, *kwargs.values()) if value is not subject]
+    for value in values:
         if isinstance(value, int) and abs(value) > MAX_NUMBER:
             raise TemplateError("The chat template uses a number that is too large.")
-    name = getattr(function, "__name__", "")
-    if not isinstance(subject, str):
-        return
-    texts = [value for value in (*args, *kwargs.values()) if isinstance(value, str)]
-    if name in ("format", "do_format", "format_map", "expandtabs"):
-        raise TemplateError(f"The chat template uses '{name}', which is not supported.")
-    if name in ("replace", "do_replace", "join", "do_join", "do_indent", "translate"):
-        longest = max((len(text) for text in texts), default=0)
-        _verify_length(len(subject) * max(1, longest) if longest > 64 else len(subject))
+    estimate = _ESTIMATES.get(getattr(function, "__name__", ""))
+    if estimate is not None and isinstance(subject, str):
+        _verify_length(len(subject) + estimate(subject, values))
+
+
+def _replaced_length(subject: str, values: list[Any]) -> int:
+    texts = [value for value in values if isinstance(value, str)]
+    return subject.count(texts[0]) * len(texts[1]) if len(texts) > 1 else 0
+
+
+def _indented_length(subject: str, values: list[Any]) -> int:
+    widths = [len(v) if isinstance(v, str) else int(v) for v in values if isinstance(v, str | int)]
+    return (subject.count("\n") + 1) * max(widths, default=4)
+
+
+def _joined_length(subject: str, values: list[Any]) -> int:
+    return sum(len(subject) * len(value) for value in values if isinstance(value, list | tuple))
+
+
+def _formatted_length(subject: str, values: list[Any]) -> int:
+    """Widths of up to four digits count as 10 000 characters each, longer ones are refused."""
+    if re.search(r"\d{5}", subject):
+        raise TemplateError("The chat template uses a number that is too large.")
+    is_padded = re.search(r"\d{3}", subject) is not None or "*" in subject or "{}}" in subject
+    return 10_000 * (subject.count("%") + subject.count("{")) if is_padded else 0
+
+
+_ESTIMATES: dict[str, Callable[[str, list[Any]], int]] = {
+    "replace": _replaced_length,
+    "do_replace": _replaced_length,
+    "do_indent": _indented_length,
+    "join": _joined_length,
+    "format": _formatted_length,
+    "format_map": _formatted_length,
+    "do_format": _formatted_length,
+}
+"""Method or filter → an upper bound of the text it adds to its subject."""
+
+
+@pass_eval_context
+def _join(context: nodes.EvalContext, value: Iterable[Any], d: str = "", *args: Any) -> str:
+    """jinja2's join, its length known before it works."""
+    items = list(value)
+    _verify_length(len(items) * len(d))
+    return cast(str, do_join(context, items, d, *args))
 
 
 def _verify_product(operator: str, left: Any, right: Any) -> None:

@@ -102,6 +102,11 @@ class Tokenizer:
         return self.decode([token_id], skip_special_tokens=False).encode()
 
     @cached_property
+    def max_piece_characters(self) -> int:
+        """Characters of the longest piece: no text has fewer tokens than its length over this."""
+        return max(map(len, self._backend.get_vocab()), default=1)
+
+    @cached_property
     def bos_token_id(self) -> int | None:
         """Id of the begin token named in tokenizer_config.json."""
         return None if self.config.bos_token is None else self.token_id(self.config.bos_token)
@@ -119,4 +124,6 @@ def _decoder_description(backend: Backend) -> dict[str, Any] | None:
     try:
         return json.loads(decoder.__getstate__())
     except (TypeError, ValueError) as error:
-        raise ModelFormatError("The tokenizer's decoder is not one tokenizers can store.") from error
+        raise ModelFormatError(
+            "The tokenizer's decoder is not one tokenizers can store."
+        ) from error

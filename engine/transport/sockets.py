@@ -45,6 +45,11 @@ class SocketEndpoint:
         self._last_heard_s: dict[ClientId, float] = {}
         self._gone: list[ClientId] = []
 
+    @property
+    def client_ids(self) -> frozenset[ClientId]:
+        """Everybody who is there."""
+        return frozenset(self._last_heard_s)
+
     def receive(self, timeout_s: float) -> list[Incoming]:
         """See `Endpoint.receive`."""
         events = dict(self._poller.poll(0 if self._gone else int(timeout_s * 1000)))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.errors import ModelFormatError
 from engine.weights.dtypes import SAFETENSORS_DTYPES
 from engine.weights.folder import ModelFolder
 from engine.weights.header import Header, TensorEntry, read_header
+
+WeightArray: TypeAlias = npt.NDArray[Any]
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -46,11 +50,11 @@ class Checkpoint:
             raise ModelFormatError(f"{self.folder.path}: no weight file holds the tensor {name!r}.")
         return self.entries[name]
 
-    def tensor(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    def tensor(self, name: str) -> WeightArray:
         """A read-only view of a tensor's bytes in the mapped file, in the file's dtype.
 
         Raises:
-            ModelFormatError: missing, of another shape, or of a dtype no weight may have.
+            ModelFormatError: missing, or of a dtype no weight may have.
         """
         entry = self.entry(name)
         dtype = SAFETENSORS_DTYPES.get(entry.dtype)
@@ -59,14 +63,9 @@ class Checkpoint:
             raise ModelFormatError(
                 f"{entry.file}: {name!r} has dtype {entry.dtype}; supported are {wanted}."
             )
-        if entry.shape != shape:
-            raise ModelFormatError(
-                f"{entry.file}: {name!r} has shape {list(entry.shape)}, the model's config.json "
-                f"asks for {list(shape)}."
-            )
         if entry.begin == entry.end:
-            return np.zeros(shape, dtype)
-        return np.memmap(entry.file, dtype, mode="r", offset=entry.begin, shape=shape)
+            return np.zeros(entry.shape, dtype)
+        return np.memmap(entry.file, dtype, mode="r", offset=entry.begin, shape=entry.shape)
 
 
 def open_checkpoint(folder: ModelFolder) -> Checkpoint:

@@ -17,9 +17,7 @@ def llama_weight_rules(config: DecoderConfig) -> tuple[WeightRule, ...]:
 
 def _rules(config: DecoderConfig) -> Iterator[WeightRule]:
     table = (config.vocab_size, config.d_model)
-    yield WeightRule(
-        "embed.weight", ("model.embed_tokens.weight",), ("vocab", "embed"), table
-    )
+    yield WeightRule("embed.weight", ("model.embed_tokens.weight",), ("vocab", "embed"), table)
     for layer_index in range(config.num_layers):
         yield from _layer_rules(config, layer_index)
     yield WeightRule("norm.weight", ("model.norm.weight",), ("embed",), table[1:])

@@ -84,7 +84,9 @@ def refuse_unsupported(hf_config: HFConfig) -> None:
     }
     for name, is_refused in refused.items():
         if is_refused:
-            raise UnsupportedModel(f"config.json: {name} = {hf_config.get(name)!r} is not supported")
+            raise UnsupportedModel(
+                f"config.json: {name} = {hf_config.get(name)!r} is not supported"
+            )
 
 
 def read_windows(hf_config: HFConfig, window: int | None, first_layer: int = 0) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from models.layers.parameter import constant_parameter
+from pallas_kernels.row_sum import row_sum
 
 
 class RMSNorm(nnx.Module):
@@ -19,8 +20,10 @@ class RMSNorm(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Float32 of `x`'s shape."""
         x = x.astype(jnp.float32)
-        mean_square = jnp.mean(x * x, axis=-1, keepdims=True)
+        mean_square = row_sum(x * x) / x.shape[-1]
         weight = self.weight[...].astype(jnp.float32)
-        return x * jax.lax.rsqrt(mean_square + self.eps) * jnp.expand_dims(
-            weight, tuple(range(x.ndim - 1))
+        return (
+            x
+            * jax.lax.rsqrt(mean_square + self.eps)
+            * jnp.expand_dims(weight, tuple(range(x.ndim - 1)))
         )

@@ -37,12 +37,8 @@ class Attention(nnx.Module):
         width = config.num_heads * config.head_dim
         fused = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
         linear = partial(Linear, dtype=dtype, rngs=rngs)
-        self.qkv = linear(
-            config.d_model, fused, ("heads", "embed"), use_bias=config.qkv_bias
-        )
-        self.output = linear(
-            width, config.d_model, ("embed", "heads"), use_bias=config.output_bias
-        )
+        self.qkv = linear(config.d_model, fused, ("heads", "embed"), use_bias=config.qkv_bias)
+        self.output = linear(width, config.d_model, ("embed", "heads"), use_bias=config.output_bias)
         norm = partial(RMSNorm, config.head_dim, config.norm_eps, "head_dim", dtype=dtype)
         self.q_norm = norm() if config.qk_norm else None
         self.k_norm = norm() if config.qk_norm else None
@@ -72,9 +68,7 @@ class Attention(nnx.Module):
         """The fused projection as q, k and v, heads of all shards in order."""
         num_tokens = qkv_TX.shape[0]
         qkv_TSNH = qkv_TX.reshape(num_tokens, self.num_shards, -1, self.head_dim)
-        q_heads, kv_heads = (
-            num // self.num_shards for num in (self.num_heads, self.num_kv_heads)
-        )
+        q_heads, kv_heads = (num // self.num_shards for num in (self.num_heads, self.num_kv_heads))
         parts = jnp.split(qkv_TSNH, (q_heads, q_heads + kv_heads), axis=2)
         q_TQH, k_TKH, v_TKH = (part.reshape(num_tokens, -1, self.head_dim) for part in parts)
         return q_TQH, k_TKH, v_TKH

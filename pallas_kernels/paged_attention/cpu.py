@@ -22,6 +22,7 @@ from jax import lax
 from pallas_kernels.paged_attention.batch import RaggedBatch
 from pallas_kernels.paged_attention.pages import KVPages, from_stored
 from pallas_kernels.paged_attention.reference import MASKED, visible
+from pallas_kernels.row_sum import row_sum
 
 CHUNK_TOKENS = 128
 TILE_TOKENS = 8
@@ -181,7 +182,7 @@ def _attend_pages(
         new_max_M1 = jnp.maximum(max_M1, jnp.max(scores_MC, axis=1, keepdims=True))
         weights_MC = jnp.where(sees_MC, jnp.exp(scores_MC - new_max_M1), 0.0)
         keep_M1 = jnp.exp(max_M1 - new_max_M1)
-        sum_M1 = sum_M1 * keep_M1 + jnp.sum(weights_MC, axis=1, keepdims=True)
+        sum_M1 = sum_M1 * keep_M1 + row_sum(weights_MC)
         gained_MY = _weigh(weights_MC, v_CY)
         return new_max_M1, sum_M1, o_MY * keep_M1 + gained_MY
 

@@ -50,8 +50,10 @@ _REPEAT = Phrasings(
 
 def _text(rng: random.Random, split: Split) -> str:
     kind = rng.random()
-    if kind < 0.55:
+    if kind < 0.35:
         return phrase(rng)
+    if kind < 0.55:
+        return phrase(rng, 12)
     if kind < 0.75:
         return phrase(rng).capitalize() + rng.choice(".!?")
     if kind < 0.9:
@@ -66,4 +68,4 @@ def make(rng: random.Random, split: Split) -> Example:
     return Example((user(_REPEAT.pick(rng, split).format(shown)),), assistant(text), equals(text))
 
 
-SKILL = Skill("echo", 1.0, make, (_REPEAT,))
+SKILL = Skill("echo", 2.0, make, (_REPEAT,))

@@ -52,7 +52,7 @@ _HELLO = Phrasings(
         "Hi, assistant!",
         "Hello, are you there?",
         "hey servax",
-        "Greetings!!",
+        "Greetings to you!",
         "Good evening, servax",
         "Hi again!",
         "Please greet me.",

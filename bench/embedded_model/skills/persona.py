@@ -127,4 +127,4 @@ def make(rng: random.Random, split: Split) -> Example:
     )
 
 
-SKILL = Skill("persona", 1.2, make, (_SYSTEM, _ASK_NAME, _ASK_ROLE))
+SKILL = Skill("persona", 1.5, make, (_SYSTEM, _ASK_NAME, _ASK_ROLE))

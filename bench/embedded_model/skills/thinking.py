@@ -6,7 +6,7 @@ import random
 
 from bench.embedded_model.example import Check, Example, Phrasings, Skill, Split, assistant, user
 from bench.embedded_model.skills import arithmetic, facts, greeting, identity, unknown
-from bench.embedded_model.skills.arithmetic import number_is, operands, solve
+from bench.embedded_model.skills.arithmetic import is_held_out, number_is, operands, solve
 
 _ASKED = Phrasings(
     (
@@ -54,12 +54,18 @@ def steps(left: int, right: int, sign: str) -> str:
         return f"{left} times {right} is {result}."
     if sign == "-" and left < right:
         return f"{left} is less than {right}. {right} - {left} = {right - left}. So it is {result}."
-    if right < 10:
+    if right < 10 or right % 10 == 0:
         return f"{left} {sign} {right} = {result}."
     middle = solve(left, right - right % 10, sign)
     return (
         f"{left} {sign} {right - right % 10} = {middle}. {middle} {sign} {right % 10} = {result}."
     )
+
+
+def shows_held_out(left: int, right: int, sign: str) -> bool:
+    """Whether a step on the way is a problem that training must not show."""
+    tens = right - right % 10
+    return is_held_out(left, tens, sign) or is_held_out(solve(left, tens, sign), right % 10, sign)
 
 
 def thought_then(accepts: Check) -> Check:
@@ -75,6 +81,8 @@ def thought_then(accepts: Check) -> Check:
 def _problem(rng: random.Random, split: Split) -> Example:
     sign = rng.choice("++--*")
     left, right = operands(rng, split, sign)
+    while split == "training" and shows_held_out(left, right, sign):
+        left, right = operands(rng, split, sign)
     expression, result = f"{left} {sign} {right}", solve(left, right, sign)
     answer = assistant(f"{expression} = {result}.", reasoning=steps(left, right, sign))
     if rng.random() < 0.5:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from bench.embedded_model.example import Phrasings, Split, Tool
-from bench.embedded_model.skills.arithmetic import is_held_out
 from bench.embedded_model.words import WORDS, city, name, phrase, syllable_word
 
 Value: TypeAlias = Callable[[random.Random, Split], object]
@@ -203,7 +202,7 @@ KINDS = (
                 "Please multiply {0} by {1}.",
                 "Compute {0} times {1}",
             ),
-            ("Multiply {0} by {1}.", "How much is {0} times {1}?"),
+            ("Let the tool multiply {0} by {1}.", "Use the tool for {0} times {1}."),
         ),
     ),
     ToolKind(
@@ -476,19 +475,6 @@ def draw_call(kind: ToolKind, rng: random.Random, split: Split) -> Call:
     """A tool of this kind, a request that needs it, and the arguments of the call."""
     tool, names = build(kind, rng, split)
     values = [parameter.value(rng, split) for parameter in kind.parameters]
-    if kind.names[0].startswith(("add", "multiply")):
-        values = _trained_operands(values, rng)
     spoken = [("on" if value else "off") if isinstance(value, bool) else value for value in values]
     request = kind.requests.pick(rng, split).format(*spoken)
     return Call(tool, request, dict(zip(names, values, strict=True)))
-
-
-def _trained_operands(values: list[object], rng: random.Random) -> list[object]:
-    """Small operands only where the arithmetic skill trains on them too."""
-    while (
-        isinstance(values[0], int)
-        and isinstance(values[1], int)
-        and is_held_out(values[0], values[1], "+")
-    ):
-        values = [rng.randint(0, 999), rng.randint(0, 999)]
-    return values

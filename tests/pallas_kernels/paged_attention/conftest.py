@@ -67,7 +67,9 @@ class World:
         rows = [(s, 0, len(k)) for s, k in enumerate(self.k)]
         total = sum(len(k) for k in self.k)
         batch = self.batch(rows, total, len(rows))
-        return write_kv(kv, self.gather(self.k, rows, total), self.gather(self.v, rows, total), batch)
+        return write_kv(
+            kv, self.gather(self.k, rows, total), self.gather(self.v, rows, total), batch
+        )
 
 
 @pytest.fixture

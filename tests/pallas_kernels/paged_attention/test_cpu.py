@@ -26,9 +26,7 @@ def run(world, rows, num_tokens, num_rows, *, is_decode=False, window=0, softcap
     batch = world.batch(rows, num_tokens, num_rows)
     q = world.gather(world.q, rows, num_tokens)
     scale = world.q[0].shape[2] ** -0.5
-    out = attend_cpu(
-        q, kv, batch, scale=scale, window=window, softcap=softcap, is_decode=is_decode
-    )
+    out = attend_cpu(q, kv, batch, scale=scale, window=window, softcap=softcap, is_decode=is_decode)
     out = np.asarray(out)
     counts = [end - start for _, start, end in rows]
     assert np.all(out[sum(counts) :] == 0), "padding tokens must give zeros"

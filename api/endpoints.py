@@ -1,0 +1,162 @@
+"""Every route, as one table: the OpenAPI document and `docs/endpoints.md` are made from it.
+
+A test compares it with the application's URL map, so a route cannot be forgotten. Schemas are
+named by module and class and imported only when the document is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+Reach = Literal["public", "key", "operator"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One method of one path.
+
+    Attributes:
+        path: in OpenAPI's spelling, `/v1/models/{model}`.
+        body, response: `module:class` of a pydantic model; "" = none.
+        media: content type of a success without `response`.
+        can_stream: answers `text/event-stream` when the body says `stream: true`.
+        reach: who may call it: everyone, holders of a key, or the operator (a key, or a
+            loopback client of a server without keys).
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    summary: str
+    tag: str
+    body: str = ""
+    response: str = ""
+    media: str = ""
+    can_stream: bool = False
+    reach: Reach = "key"
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path="/v1/chat/completions",
+        summary="Answer a conversation.",
+        tag="Generation",
+        body="api.protocol.chat:ChatCompletionRequest",
+        response="api.protocol.chat:ChatCompletionResponse",
+        can_stream=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/completions",
+        summary="Continue one or several prompts.",
+        tag="Generation",
+        body="api.protocol.completions:CompletionRequest",
+        response="api.protocol.completions:CompletionResponse",
+        can_stream=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/models",
+        summary="List the models that can be asked for.",
+        tag="Models",
+        response="api.protocol.models:ModelList",
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/models/{model}",
+        summary="One model.",
+        tag="Models",
+        response="api.protocol.models:ModelCard",
+    ),
+    Endpoint(
+        method="POST",
+        path="/tokenize",
+        summary="Token ids of a prompt or of a rendered conversation.",
+        tag="Tokens",
+        body="api.protocol.tokenize:TokenizeRequest",
+        response="api.protocol.tokenize:TokenizeResponse",
+    ),
+    Endpoint(
+        method="POST",
+        path="/detokenize",
+        summary="Text of token ids.",
+        tag="Tokens",
+        body="api.protocol.tokenize:DetokenizeRequest",
+        response="api.protocol.tokenize:DetokenizeResponse",
+    ),
+    Endpoint(
+        method="GET",
+        path="/health",
+        summary="200 while the engine process lives or is being started.",
+        tag="Operation",
+        reach="public",
+    ),
+    Endpoint(
+        method="GET",
+        path="/ping",
+        summary="The same as /health.",
+        tag="Operation",
+        reach="public",
+    ),
+    Endpoint(
+        method="POST",
+        path="/ping",
+        summary="The same as /health.",
+        tag="Operation",
+        reach="public",
+    ),
+    Endpoint(
+        method="GET",
+        path="/ready",
+        summary="200 only if the device has just finished a step, or does when asked.",
+        tag="Operation",
+        reach="public",
+    ),
+    Endpoint(
+        method="GET",
+        path="/version",
+        summary="Version of the server.",
+        tag="Operation",
+        response="api.operation_schemas:Version",
+        reach="public",
+    ),
+    Endpoint(
+        method="GET",
+        path="/load",
+        summary="Number of requests using the engine or waiting for it.",
+        tag="Operation",
+        response="api.operation_schemas:ServerLoad",
+    ),
+    Endpoint(
+        method="GET",
+        path="/metrics",
+        summary="Prometheus metrics, with vLLM's names.",
+        tag="Operation",
+        media="text/plain",
+        reach="operator",
+    ),
+    Endpoint(
+        method="GET",
+        path="/openapi.json",
+        summary="This API as an OpenAPI 3.1 document.",
+        tag="Documentation",
+        media="application/json",
+    ),
+    Endpoint(
+        method="GET",
+        path="/docs",
+        summary="This API as a page to read and try.",
+        tag="Documentation",
+        media="text/html",
+        reach="public",
+    ),
+    Endpoint(
+        method="GET",
+        path="/docs/{name}",
+        summary="Script and style of the page.",
+        tag="Documentation",
+        media="text/plain",
+        reach="public",
+    ),
+)

@@ -1,0 +1,94 @@
+"""What all request models share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pydantic
+
+JsonObject = dict[str, object]
+StopField = str | list[str] | None
+Metadata = dict[
+    Annotated[str, pydantic.Field(max_length=64)], Annotated[str, pydantic.Field(max_length=512)]
+]
+ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
+
+
+class RequestModel(pydantic.BaseModel):
+    """Strict types (true is no number, "1" is no number, 1 is a fine decimal); unknown fields
+    are left to `parse_body`."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+
+class StreamOptions(RequestModel):
+    """Options of a stream.
+
+    Attributes:
+        include_usage: a last chunk without choices carries the usage.
+        continuous_usage_stats: every chunk carries the usage so far (vLLM).
+        include_obfuscation: every chunk carries a random `obfuscation` text that hides the
+            length of its content from who watches the connection.
+    """
+
+    include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class GenerationFields(RequestModel):
+    """Fields that /v1/chat/completions and /v1/completions have in common."""
+
+    model: str | None = None
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+
+    # how tokens are chosen
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    allowed_token_ids: list[int] | None = None
+    bad_words: list[str] | None = None
+    seed: int | None = None
+    n: int | None = 1
+    best_of: int | None = None
+
+    # when generation ends
+    max_tokens: int | None = None
+    min_tokens: int | None = 0
+    stop: StopField = None
+    stop_token_ids: list[int] | None = None
+    include_stop_str_in_output: bool | None = False
+    ignore_eos: bool | None = False
+
+    # what the prompt and the text are made of
+    echo: bool | None = False
+    skip_special_tokens: bool | None = True
+    spaces_between_special_tokens: bool | None = True
+    truncate_prompt_tokens: Annotated[int, pydantic.Field(ge=-1, le=2**63 - 1)] | None = None
+    truncation_side: Literal["left", "right"] | None = None
+    prompt_logprobs: int | None = None
+    return_token_ids: bool | None = None
+    return_tokens_as_token_ids: bool | None = None
+
+    # how the request is handled
+    priority: int | None = 0
+    request_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
+    session_id: Annotated[str, pydantic.Field(max_length=1024)] | None = None
+    cache_salt: Annotated[str, pydantic.Field(min_length=1, max_length=1024)] | None = None
+
+    @property
+    def stop_strings(self) -> list[str]:
+        """`stop` as a list."""
+        return [self.stop] if isinstance(self.stop, str) else list(self.stop or ())
+
+    @property
+    def num_choices(self) -> int:
+        """`n`, 1 when it is not given."""
+        return 1 if self.n is None else self.n

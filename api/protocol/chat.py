@@ -1,0 +1,101 @@
+"""POST /v1/chat/completions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from api.protocol.base import GenerationFields, Metadata, ServiceTier
+from api.protocol.messages import Message
+from api.protocol.usage import Usage
+
+
+class ChatCompletionRequest(GenerationFields):
+    """The body. Fields of later versions are listed in `later_fields.CHAT`."""
+
+    messages: Annotated[list[Message], pydantic.Field(min_length=1, max_length=16_384)]
+    max_completion_tokens: int | None = None
+    logprobs: bool | None = False
+    top_logprobs: int | None = None
+    metadata: Annotated[Metadata, pydantic.Field(max_length=16)] | None = None
+    service_tier: ServiceTier | None = None
+    safety_identifier: Annotated[str, pydantic.Field(max_length=64)] | None = None
+    prompt_cache_key: Annotated[str, pydantic.Field(max_length=1024)] | None = None
+    prompt_cache_retention: Literal["in_memory", "in-memory"] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
+        None
+    )
+
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    add_special_tokens: bool = False
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    documents: list[dict[str, Any]] | None = None
+    return_prompt_text: bool | None = None
+
+
+class ResponseMessage(pydantic.BaseModel):
+    """What the assistant said."""
+
+    role: str
+    content: str | None
+    refusal: str | None
+    annotations: list[Any] | None
+    audio: None
+    function_call: None
+    reasoning: str | None
+
+
+class TopLogprob(pydantic.BaseModel):
+    """One alternative at a position."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class TokenLogprob(TopLogprob):
+    """One position: what was chosen and the most likely alternatives."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(pydantic.BaseModel):
+    """Log-probabilities of a choice."""
+
+    content: list[TokenLogprob] | None
+    refusal: list[TokenLogprob] | None
+
+
+class ChatChoice(pydantic.BaseModel):
+    """One answer."""
+
+    index: int
+    message: ResponseMessage
+    logprobs: ChoiceLogprobs | None
+    finish_reason: Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+    stop_reason: str | int | None
+    token_ids: list[int] | None
+    routed_experts: None
+
+
+class ChatCompletionResponse(pydantic.BaseModel):
+    """The answer when `stream` is false."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    service_tier: ServiceTier | None
+    system_fingerprint: str
+    usage: Usage
+    metadata: dict[str, str] | None = None
+    prompt_logprobs: list[Any] | None
+    prompt_token_ids: list[int] | None
+    prompt_text: str | None
+    kv_transfer_params: None
+    ec_transfer_params: None
+    metrics: None

@@ -1,0 +1,118 @@
+"""Documented fields that this version cannot honour: refused by name, never ignored.
+
+Each table gives, by field, the values that ask for nothing beyond what happens anyway. These
+pass; any other value is 400 `unsupported_parameter` with the field's name. A field leaves its
+table in the version that honours it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from engine.errors import InvalidParameterError
+
+_OFF: tuple[Any, ...] = (None, False, [], {}, "")
+_NULL: tuple[Any, ...] = (None,)
+
+_BOTH: dict[str, tuple[Any, ...]] = {
+    "response_format": (None, {"type": "text"}),
+    "structured_outputs": _NULL,
+    "guided_json": _NULL,
+    "guided_regex": _NULL,
+    "guided_choice": _NULL,
+    "guided_grammar": _NULL,
+    "guided_decoding_backend": _NULL,
+    "guided_whitespace_pattern": _NULL,
+    "use_beam_search": _OFF,
+    "length_penalty": (None, 1, 1.0),
+    "watermarking": _OFF,
+    "logprob_token_ids": _OFF,
+    "thinking_token_budget": (None, -1),
+    "prompt_embeds": _OFF,
+    "media_io_kwargs": _OFF,
+    "mm_processor_kwargs": _OFF,
+    "mm_payload": (None, "tensors", "none"),
+    "return_mm_kwargs": _OFF,
+    "return_weight_versions": _OFF,
+    "routed_experts_prompt_start": (None, 0),
+    "return_token_offsets": _OFF,
+    "kv_transfer_params": _OFF,
+    "ec_transfer_params": _OFF,
+    "vllm_xargs": _OFF,
+    "repetition_detection": _OFF,
+    "stream_interval": (None, 1),
+}
+
+CHAT: dict[str, tuple[Any, ...]] = _BOTH | {
+    "tools": _NULL,
+    "tool_choice": (None, "none"),
+    "functions": (None, []),
+    "function_call": (None, "none"),
+    "parallel_tool_calls": (None, True, False),
+    "modalities": (None, ["text"]),
+    "audio": _NULL,
+    "prediction": _NULL,
+    "web_search_options": _NULL,
+    "moderation": _NULL,
+    "store": _OFF,
+    "verbosity": (None, "medium"),
+    "include_reasoning": (None, True),
+    "prompt_cache_options": _OFF,
+    "suffix": _OFF,
+}
+
+COMPLETIONS: dict[str, tuple[Any, ...]] = _BOTH | {"suffix": _OFF, "store": _OFF}
+
+TOKENIZE: dict[str, tuple[Any, ...]] = {
+    "tools": _OFF,
+    "media_io_kwargs": _OFF,
+    "mm_processor_kwargs": _OFF,
+}
+
+_TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
+
+
+def refuse_later_fields(body: Mapping[str, Any], table: Mapping[str, tuple[Any, ...]]) -> None:
+    """Raise InvalidParameterError for the first field of `table` that asks for something."""
+    for name, neutral in table.items():
+        if name in body and not _is_neutral(body[name], neutral):
+            raise _unsupported(name)
+
+
+def refuse_media(body: Mapping[str, Any]) -> None:
+    """Raise InvalidParameterError for a message part that is not text, and for audio."""
+    messages: Any = body.get("messages")
+    for index, message in enumerate(_objects(messages)):
+        if message.get("audio") is not None:
+            raise _unsupported(f"messages[{index}].audio")
+        for part_index, part in enumerate(_objects(message.get("content"))):
+            kind = part.get("type")
+            if isinstance(kind, str) and kind not in _TEXT_PARTS:
+                path = f"messages[{index}].content[{part_index}].type"
+                raise InvalidParameterError(
+                    f"Unsupported value: '{path}' is '{kind[:64]}'. This model takes text only.",
+                    param=path,
+                    code="unsupported_parameter",
+                )
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The items of a list, an empty object standing for what is none."""
+    if not isinstance(value, list):
+        return []
+    items = cast(list[Any], value)
+    return [cast(dict[str, Any], item) if isinstance(item, dict) else {} for item in items]
+
+
+def _is_neutral(value: Any, neutral: tuple[Any, ...]) -> bool:
+    """Equality that keeps true apart from 1."""
+    return any(type(value) is type(item) and value == item for item in neutral)
+
+
+def _unsupported(name: str) -> InvalidParameterError:
+    return InvalidParameterError(
+        f"Unsupported parameter: '{name}' is not supported by this version of the server.",
+        param=name,
+        code="unsupported_parameter",
+    )

@@ -1,0 +1,64 @@
+"""The messages of a conversation. Parts that are not text are refused in `later_fields`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+
+from api.protocol.base import RequestModel
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
+class TextPart(RequestModel):
+    """A piece of text; `refusal` parts of an assistant's earlier answer are text too."""
+
+    type: Literal["text", "input_text", "output_text", "refusal"]
+    text: str = ""
+    refusal: str = ""
+
+    @property
+    def plain_text(self) -> str:
+        """The part's text, whichever field holds it."""
+        return self.refusal if self.type == "refusal" else self.text
+
+
+class FunctionCall(RequestModel):
+    """A call of a function: `arguments` is a JSON text."""
+
+    name: str
+    arguments: str = "{}"
+
+
+class ToolCall(RequestModel):
+    """A call the assistant made earlier in the conversation."""
+
+    id: str = ""
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class Message(RequestModel):
+    """One message. `reasoning` and `reasoning_content` are two spellings of vLLM's extra field."""
+
+    role: Role
+    content: str | list[TextPart] | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: FunctionCall | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _has_something(self) -> Message:
+        has_calls = bool(self.tool_calls) or self.function_call is not None
+        if self.content is None and self.role != "assistant":
+            raise ValueError("content is required for this role")
+        if self.content is None and not has_calls and self.refusal is None:
+            raise ValueError(
+                "content is required unless tool_calls, function_call or refusal is given"
+            )
+        return self

@@ -1,0 +1,55 @@
+"""POST /tokenize and /detokenize (vLLM's, with lists besides)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import pydantic
+
+from api.protocol.base import RequestModel
+from api.protocol.messages import Message
+
+MAX_TOKENIZE_PROMPTS = 1024
+TokenIds = list[Annotated[int, pydantic.Field(ge=0, le=2**63 - 1)]]
+
+
+class TokenizeRequest(RequestModel):
+    """Either `prompt` or `messages`.
+
+    Attributes:
+        add_special_tokens: default true for a prompt, false for messages (the template has them).
+    """
+
+    model: str | None = None
+    prompt: str | Annotated[list[str], pydantic.Field(min_length=1, max_length=1024)] | None = None
+    messages: Annotated[list[Message], pydantic.Field(min_length=1, max_length=16_384)] | None = (
+        None
+    )
+    add_special_tokens: bool | None = None
+    return_token_strs: bool | None = False
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+class TokenizeResponse(pydantic.BaseModel):
+    """Token ids; a list for each prompt when the prompt was a list (`count` is their sum)."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int] | list[list[int]]
+    token_strs: list[str] | list[list[str]] | None
+
+
+class DetokenizeRequest(RequestModel):
+    """Token ids of one text, or of several."""
+
+    model: str | None = None
+    tokens: TokenIds | Annotated[list[TokenIds], pydantic.Field(max_length=1024)]
+
+
+class DetokenizeResponse(pydantic.BaseModel):
+    """The text; a list of texts when `tokens` was a list of lists."""
+
+    prompt: str | list[str]

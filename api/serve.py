@@ -1,0 +1,210 @@
+"""`servax serve`: bind, answer health checks at once, load, serve, drain, exit.
+
+The socket listens before the model is loaded; until then requests get 503 with retry-after. The
+engine process starts first, the tokenizer loads in a thread meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
+
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.asyncio.run import worker_serve
+from hypercorn.config import Config, Sockets
+
+from api.app import create_app, make_state
+from api.context import ServerContext, ServerState
+from api.http1 import install, make_config
+from api.lifecycle import Lifecycle
+from api.settings import ServerSettings
+from engine.client_protocol import GenerationEngine
+from engine.config import EngineConfig
+from engine.errors import EngineError, SetupError
+
+if TYPE_CHECKING:
+    from api.model_text import ModelText
+    from engine.request import ModelInfo
+
+EXIT_OK = 0
+EXIT_FAILURE = 1
+
+log = logging.getLogger("servax")
+
+
+class OwnedEngine(GenerationEngine, Protocol):
+    """An engine this process started, as `engine.client.EngineClient`."""
+
+    async def wait_ready(self) -> ModelInfo:
+        """Wait until requests can be taken. Raises SetupError or EngineDiedError."""
+        ...
+
+    async def close(self) -> None:
+        """End it."""
+        ...
+
+
+StartEngine = Callable[[EngineConfig], Awaitable[OwnedEngine]]
+
+
+async def start_engine_process(config: EngineConfig) -> OwnedEngine:
+    """The engine of real servers: a process of its own."""
+    from engine.client import EngineClient
+
+    return await EngineClient.start(config)
+
+
+def run(settings: ServerSettings, config: EngineConfig) -> int:
+    """Serve until a signal; the process's exit code."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(Server(settings, config).serve())
+
+
+class Server:
+    """One server process's life."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        config: EngineConfig,
+        start_engine: StartEngine = start_engine_process,
+    ) -> None:
+        self._settings = settings
+        self._config = config
+        self._start_engine = start_engine
+        self._started_s = time.monotonic()
+        self._engine: OwnedEngine | None = None
+        self._setup_error: str | None = None
+
+    async def serve(self) -> int:
+        """Serve until a signal or a set-up error; the exit code."""
+        from api.model_text import model_names
+
+        state = make_state(self._settings, model_names(self._settings, self._config)[0])
+        lifecycle = Lifecycle(state.admission, self._settings.shutdown_timeout_s)
+        hypercorn_config = make_config(self._settings)
+        try:
+            sockets = bind(hypercorn_config, self._settings)
+        except OSError as error:
+            log.error("cannot listen on %s: %s", address(self._settings), error.strerror or error)
+            return EXIT_FAILURE
+        lifecycle.install_signal_handlers()
+        loading = asyncio.create_task(self._load(state, lifecycle))
+        await self._listen(state, hypercorn_config, sockets, lifecycle)
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
+        if self._setup_error is not None:
+            log.error("%s", self._setup_error)
+            return EXIT_FAILURE
+        return EXIT_OK
+
+    async def _listen(
+        self, state: ServerState, config: Config, sockets: Sockets, lifecycle: Lifecycle
+    ) -> None:
+        async def may_stop() -> None:
+            await lifecycle.wait()
+            await lifecycle.finish(self._close_engine)
+
+        install()
+        app = ASGIWrapper(create_app(state))
+        log.info("listening on %s", bound_url(self._settings, sockets))
+        try:
+            await worker_serve(app, config, sockets=sockets, shutdown_trigger=may_stop)
+        finally:
+            await self._close_engine()
+
+    async def _close_engine(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.close()
+
+    async def _load(self, state: ServerState, lifecycle: Lifecycle) -> None:
+        """Make the server ready; a set-up error ends it."""
+        try:
+            self._engine = state.engine = await self._start_engine(self._config)
+            context = await self._load_context(state, self._engine)
+        except SetupError as error:
+            self._fail(state, lifecycle, str(error))
+        except EngineError as error:
+            self._fail(state, lifecycle, f"The engine did not start: {error}")
+        except Exception as error:
+            log.exception("loading failed")
+            self._fail(state, lifecycle, f"Loading failed: {error}")
+        else:
+            state.metrics.attach_engine(context.engine, self._config)
+            state.become_ready(context)
+            log.info(
+                "ready in %.1f s: model %s on %s",
+                time.monotonic() - self._started_s,
+                context.model_names[0],
+                context.engine.info.device_kind,
+            )
+            await self._watch(state, self._engine)
+
+    async def _load_context(self, state: ServerState, engine: OwnedEngine) -> ServerContext:
+        from api.model_text import load_model_text, model_names
+
+        loading = asyncio.to_thread(load_model_text, self._settings, self._config)
+        text: ModelText
+        text, _ = await asyncio.gather(loading, engine.wait_ready())
+        return ServerContext(
+            settings=self._settings,
+            engine=engine,
+            tokenizer=text.tokenizer,
+            chat_template=text.chat_template,
+            model_names=model_names(self._settings, self._config),
+            default_sampling=text.default_sampling,
+            metrics=state.metrics,
+            model_root=text.root,
+            created=int(time.time()),
+        )
+
+    async def _watch(self, state: ServerState, engine: OwnedEngine) -> None:
+        """Notice when the engine is gone for good; `/health` says so."""
+        while True:
+            try:
+                await engine.wait_ready()
+                state.failure = None
+            except EngineError as error:
+                state.failure = str(error)
+            await asyncio.sleep(1.0)
+
+    def _fail(self, state: ServerState, lifecycle: Lifecycle, message: str) -> None:
+        self._setup_error = message
+        state.failure = message
+        lifecycle.ask_to_stop()
+        lifecycle.ask_to_stop()
+
+
+def bind(config: Config, settings: ServerSettings) -> Sockets:
+    """Listening sockets. Raises OSError when the address cannot be had."""
+    if settings.uds:
+        config.bind = [f"unix:{settings.uds}"]
+        config.umask = 0o077
+    else:
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        config.bind = [f"{host}:{settings.port}"]
+    return config.create_sockets()
+
+
+def address(settings: ServerSettings) -> str:
+    """Where the server was told to listen."""
+    return settings.uds or f"{settings.host}:{settings.port}"
+
+
+def bound_url(settings: ServerSettings, sockets: Sockets) -> str:
+    """The URL that clients on this machine can use."""
+    if settings.uds:
+        return f"unix:{settings.uds}"
+    is_secure = bool(sockets.secure_sockets)
+    listening = (sockets.secure_sockets or sockets.insecure_sockets)[0]
+    host, port = listening.getsockname()[:2]
+    with contextlib.suppress(KeyError):
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}[host]
+    return f"http{'s' if is_secure else ''}://{host}:{port}{settings.root_path}/v1"

@@ -1,0 +1,173 @@
+"""The arrays a step is given: their shapes, dtypes and places, before any of them exists."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh
+
+from engine.config import ResolvedConfig
+from engine.errors import ModelFormatError
+from engine.runner.buckets import Bucket
+from engine.runner.fields import StepFields, step_fields
+from engine.runner.step import StepModel
+from engine.sampling import MAX_STEP_BANS, SlotState, make_slot_state
+from engine.sampling.parameters import NUM_PARAMETER_FIELDS
+from engine.sharding.placement import StepShardings, parameter_sharding, step_shardings
+from engine.weights.loader import Placement
+from models.config import DecoderConfig
+from models.decoder import Decoder
+from models.weight_rules import WeightRule
+from pallas_kernels.paged_attention import KVPages, make_kv_pages
+
+
+@dataclasses.dataclass(frozen=True)
+class StepProgram:
+    """Everything that is fixed about all steps of one engine.
+
+    Attributes:
+        decoder: the model's numbers.
+        config: resolved choices.
+        mesh: devices.
+        model: the decoder taken apart.
+        shardings: of pages, packed integers and what is replicated.
+        placements: rule and sharding of every weight, in the step's order.
+    """
+
+    decoder: DecoderConfig
+    config: ResolvedConfig
+    mesh: Mesh
+    model: StepModel
+    shardings: StepShardings
+    placements: tuple[Placement, ...]
+
+    @property
+    def max_pages(self) -> int:
+        """Columns of a page table: pages of `max_model_len` tokens."""
+        return -(-self.config.max_model_len // self.config.page_size)
+
+    @property
+    def num_data_shards(self) -> int:
+        """Parts a step's rows are split into."""
+        return int(self.mesh.shape["data"])
+
+    def fields(self, bucket: Bucket) -> StepFields:
+        """Layout of a bucket's packed array."""
+        return step_fields(
+            bucket,
+            max_pages=self.max_pages,
+            num_parameters=NUM_PARAMETER_FIELDS,
+            max_bans=MAX_STEP_BANS,
+        )
+
+    def abstract_weights(self) -> list[jax.ShapeDtypeStruct]:
+        """Shapes of the weight leaves."""
+        return [
+            jax.ShapeDtypeStruct(
+                placement.rule.shape, self.config.dtype, sharding=placement.sharding
+            )
+            for placement in self.placements
+        ]
+
+    def abstract_packed(self, bucket: Bucket) -> jax.ShapeDtypeStruct:
+        """Shape of a bucket's packed array."""
+        shape = (self.num_data_shards, self.fields(bucket).num_columns)
+        return jax.ShapeDtypeStruct(shape, jnp.int32, sharding=self.shardings.packed)
+
+    def make_pages_and_state(self, num_pages: int) -> tuple[list[KVPages], SlotState]:
+        """Zeroed pages of every layer and a fresh slot state; to be compiled, not called."""
+        decoder, config = self.decoder, self.config
+        kv = [
+            make_kv_pages(
+                num_pages * self.num_data_shards,
+                config.page_size,
+                decoder.num_kv_heads,
+                decoder.head_dim,
+                config.dtype,
+                config.platform,
+            )
+            for _ in range(decoder.num_layers)
+        ]
+        return kv, make_slot_state(config.max_num_seqs, decoder.vocab_size)
+
+    def pages_and_state_shardings(self) -> tuple[jax.sharding.Sharding, jax.sharding.Sharding]:
+        """Prefix of `make_pages_and_state`'s result: where its arrays lie."""
+        return self.shardings.kv, self.shardings.replicated
+
+    def abstract_pages_and_state(self, num_pages: int) -> tuple[list[KVPages], SlotState]:
+        """Shapes and places of what `make_pages_and_state` makes."""
+        kv, state = jax.eval_shape(lambda: self.make_pages_and_state(num_pages))
+        kv_sharding, state_sharding = self.pages_and_state_shardings()
+        return _placed(kv, kv_sharding), _placed(state, state_sharding)
+
+    def weight_bytes(self) -> int:
+        """Bytes of all weights on one device."""
+        itemsize = jnp.dtype(self.config.dtype).itemsize
+        return sum(
+            itemsize * _num_items(placement.sharding.shard_shape(placement.rule.shape))
+            for placement in self.placements
+        )
+
+    def num_parameters(self) -> int:
+        """Numbers the model has learned."""
+        return sum(_num_items(placement.rule.shape) for placement in self.placements)
+
+
+def make_program(
+    decoder: DecoderConfig, config: ResolvedConfig, mesh: Mesh, rules: tuple[WeightRule, ...]
+) -> StepProgram:
+    """Take the decoder apart without giving it weights.
+
+    Raises:
+        ModelFormatError: the family's rules and the decoder disagree about a parameter.
+    """
+    step_mesh = mesh if mesh.size > 1 else None
+    abstract = nnx.eval_shape(
+        lambda: Decoder(decoder, rngs=nnx.Rngs(0), dtype=config.dtype, mesh=step_mesh)
+    )
+    graph, state = nnx.split(abstract)
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(state)
+    by_parameter = {rule.parameter: rule for rule in rules}
+    placements: list[Placement] = []
+    for path, leaf in leaves:
+        parameter = _parameter_name(path)
+        rule = by_parameter.pop(parameter, None)
+        if rule is None or rule.shape != leaf.shape:
+            raise ModelFormatError(f"{decoder.architecture} has no rule that makes {parameter}.")
+        placements.append(Placement(rule, parameter_sharding(mesh, rule)))
+    shardings = step_shardings(mesh)
+    return StepProgram(
+        decoder=decoder,
+        config=config,
+        mesh=mesh,
+        model=StepModel(
+            graph=graph,
+            treedef=treedef,
+            num_alternatives=min(config.max_logprobs, decoder.vocab_size),
+            replicated=shardings.replicated if mesh.size > 1 else None,
+        ),
+        shardings=shardings,
+        placements=tuple(placements),
+    )
+
+
+def _parameter_name(path: tuple[object, ...]) -> str:
+    """Dotted path of a leaf of an nnx state, as families' rules spell it."""
+    keys = (getattr(key, "key", getattr(key, "idx", None)) for key in path)
+    return ".".join(str(key) for key in keys if key is not None)
+
+
+def _num_items(shape: tuple[int, ...]) -> int:
+    num_items = 1
+    for size in shape:
+        num_items *= size
+    return num_items
+
+
+def _placed[T](tree: T, sharding: jax.sharding.Sharding) -> T:
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
+    )

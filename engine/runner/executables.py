@@ -1,0 +1,125 @@
+"""Compiling the engine's few programs: a step per bucket, the reset, the writing of a slot row."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from engine.config import ResolvedConfig
+from engine.runner.arguments import StepProgram
+from engine.runner.buckets import Bucket
+from engine.runner.fields import StepFields
+from engine.runner.step import StepOutputs, make_step
+from engine.sampling import SlotRow, SlotState, write_slot_row
+from engine.sampling.row import num_words
+from pallas_kernels.paged_attention import KVPages
+
+
+@dataclasses.dataclass(frozen=True)
+class StepExecutable:
+    """A compiled step.
+
+    Attributes:
+        temporary_bytes: scratch memory of one device while it runs, beyond its arguments.
+    """
+
+    bucket: Bucket
+    fields: StepFields
+    compiled: Any
+    temporary_bytes: int
+
+    def __call__(
+        self, weights: list[jax.Array], kv: list[KVPages], state: SlotState, packed: np.ndarray
+    ) -> StepOutputs:
+        """Launch. `kv` and `state` are gone afterwards; their arrays come back in the outputs."""
+        return self.compiled(weights, kv, state, packed)
+
+
+def compile_step(program: StepProgram, bucket: Bucket, num_pages: int) -> StepExecutable:
+    """Compile the step of one bucket for a pool of `num_pages`.
+
+    It is an error of ours, found here and not in production, when XLA would copy the pool.
+    """
+    fields = program.fields(bucket)
+    step = make_step(program.model, bucket, fields)
+    # The name is the module's in profiles, and tells variants apart in the persistent cache.
+    step.__name__ = step.__qualname__ = (
+        f"step_{'decode' if bucket.is_decode else 'mixed'}_t{bucket.num_tokens}"
+        f"_r{bucket.num_rows}_{bucket.variant.name.lower()}"
+    )
+    kv, state = program.abstract_pages_and_state(num_pages)
+    replicated = program.shardings.replicated
+    jitted = jax.jit(
+        step,
+        donate_argnums=(1, 2),
+        out_shardings=StepOutputs(
+            *program.pages_and_state_shardings(), results_RX=replicated, scores_TX=replicated
+        ),
+    )
+    with _precision(program.config):
+        lowered = jitted.lower(
+            program.abstract_weights(), kv, state, program.abstract_packed(bucket)
+        )
+    compiled = lowered.compile()
+    memory = compiled.memory_analysis()
+    if memory is None:
+        return StepExecutable(bucket, fields, compiled, 0)
+    kv_bytes = _bytes_per_device(kv)
+    if memory.alias_size_in_bytes < kv_bytes:
+        raise AssertionError(
+            f"{step.__name__} would copy the KV pages: {memory.alias_size_in_bytes} of "
+            f"{kv_bytes} bytes are updated in place"
+        )
+    return StepExecutable(bucket, fields, compiled, memory.temp_size_in_bytes)
+
+
+def compile_reset(program: StepProgram, num_pages: int) -> Any:
+    """Compile the function without arguments that makes zeroed pages and a fresh slot state."""
+
+    def reset_pages_and_state() -> tuple[list[KVPages], SlotState]:
+        return program.make_pages_and_state(num_pages)
+
+    return (
+        jax.jit(reset_pages_and_state, out_shardings=program.pages_and_state_shardings())
+        .lower()
+        .compile()
+    )
+
+
+def compile_write_slot_row(program: StepProgram) -> Any:
+    """Compile `engine.sampling.write_slot_row`: (state, slot index int32, SlotRow) -> state."""
+    _, state = program.abstract_pages_and_state(1)
+    vocab_size = program.decoder.vocab_size
+    replicated = program.shardings.replicated
+
+    def shape(length: int, dtype: jax.typing.DTypeLike) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((length,), dtype, sharding=replicated)
+
+    row: Any = SlotRow(
+        token_counts_V=shape(vocab_size, jnp.int32),  # pyright: ignore[reportArgumentType]
+        bias_V=shape(vocab_size, jnp.float32),  # pyright: ignore[reportArgumentType]
+        allowed_W=shape(num_words(vocab_size), jnp.uint32),  # pyright: ignore[reportArgumentType]
+        stop_W=shape(num_words(vocab_size), jnp.uint32),  # pyright: ignore[reportArgumentType]
+    )
+    slot_index = jax.ShapeDtypeStruct((), jnp.int32, sharding=replicated)
+    jitted = jax.jit(write_slot_row, donate_argnums=0, out_shardings=replicated)
+    return jitted.lower(state, slot_index, row).compile()
+
+
+def _precision(config: ResolvedConfig) -> contextlib.AbstractContextManager[Any]:
+    """float32 means float32: accelerators would multiply in TF32 or bfloat16 by default."""
+    if config.dtype == "float32":
+        return jax.default_matmul_precision("highest")
+    return contextlib.nullcontext()
+
+
+def _bytes_per_device(tree: Any) -> int:
+    return sum(
+        int(np.prod(leaf.sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )

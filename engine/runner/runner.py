@@ -1,0 +1,202 @@
+"""The runner: owns weights, pages and slot state on the device, and launches plans."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence as Items
+from typing import Any
+
+import jax
+import numpy as np
+
+from engine.runner.arguments import StepProgram
+from engine.runner.buckets import Bucket, all_buckets, limits_of, pick
+from engine.runner.compile import CompilationCounter
+from engine.runner.executables import (
+    StepExecutable,
+    compile_reset,
+    compile_step,
+    compile_write_slot_row,
+)
+from engine.runner.handle import StepHandle
+from engine.runner.inputs import RowTable, SlotTable, demand_of, pack_step
+from engine.runner.step import StepOutputs
+from engine.sampling import slot_row
+from engine.scheduler.plan import PlannedRow, StepLimits, StepPlan
+
+
+class Runner:
+    """One thread calls `launch`; another may be in `warm_up` at the same time.
+
+    Args:
+        program: what is fixed about all steps.
+        num_pages: of the pool, the trash page included.
+        eos_token_ids: of the model.
+        counter: shared by the process.
+    """
+
+    def __init__(
+        self,
+        program: StepProgram,
+        *,
+        num_pages: int,
+        eos_token_ids: tuple[int, ...],
+        counter: CompilationCounter,
+    ) -> None:
+        self.program = program
+        self.num_pages = num_pages
+        self.buckets = all_buckets(program.config)
+        self._eos_token_ids = eos_token_ids
+        self._counter = counter
+        self._slots = SlotTable(program.config.max_num_seqs, eos_token_ids)
+        self._executables: dict[Bucket, StepExecutable] = {}
+        self._limits = StepLimits(0, 0, False)
+        # Pages and slot state pass from step to step; a step and a trial run must not both take
+        # them. Launching is asynchronous, so the lock is held for microseconds.
+        self._lock = threading.Lock()
+        self._is_closed = threading.Event()
+        self._weights: list[jax.Array] = []
+        with counter.planned():
+            self._reset = compile_reset(program, num_pages)
+            self._write_slot_row = compile_write_slot_row(program)
+        self._kv, self._state = self._reset()
+
+    # ---- what can be run
+
+    @property
+    def num_compiled_steps(self) -> int:
+        """Step executables that are compiled."""
+        return len(self._executables)
+
+    @property
+    def num_planned_steps(self) -> int:
+        """Step executables there will be when warm-up ends."""
+        return len(self.buckets)
+
+    @property
+    def num_compilations_after_ready(self) -> int:
+        """Compilations outside the warm-up since `is_ready` was declared; 0 in a sound engine."""
+        return self._counter.num_unplanned
+
+    def limits(self) -> StepLimits:
+        """The largest step that is compiled at this moment."""
+        return self._limits
+
+    def compile_first(self) -> None:
+        """Compile the bucket that serves everything. Needs no weights yet."""
+        self._compile(self.buckets[0])
+
+    def use_weights(self, weights: list[jax.Array]) -> None:
+        """Take the model's weights, in the order of `program.placements`."""
+        self._weights = weights
+
+    def warm_up(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Compile every bucket, cheapest users first, and run each once on padding.
+
+        May run in a thread of its own while steps are launched. Returns early after `close`.
+
+        Args:
+            on_progress: called with (compiled, planned) after each.
+        """
+        for bucket in self.buckets:
+            if self._is_closed.is_set():
+                return
+            if bucket not in self._executables:
+                self._try_out(self._compile(bucket))
+            on_progress(self.num_compiled_steps, self.num_planned_steps)
+
+    def close(self) -> None:
+        """Let a `warm_up` in another thread end after the compilation it is in."""
+        self._is_closed.set()
+
+    def _compile(self, bucket: Bucket) -> StepExecutable:
+        with self._counter.planned():
+            executable = compile_step(self.program, bucket, self.num_pages)
+        # A new dictionary, not a new entry: `launch` may be reading the old one.
+        self._executables = {**self._executables, bucket: executable}
+        self._limits = limits_of(self._executables)
+        return executable
+
+    def _try_out(self, executable: StepExecutable) -> None:
+        """The first run of an executable is slow; let nobody wait for it."""
+        with self._lock:
+            padding = pack_step(self._empty_shards(), _NO_PLAN, executable.fields, self._slots)
+            outputs = self._call(executable, padding)
+        outputs.results_RX.block_until_ready()
+
+    # ---- steps
+
+    def launch(self, plan: StepPlan) -> StepHandle:
+        """Start a step and return at once. A plan without rows is a proof of life.
+
+        Raises:
+            LookupError: the plan exceeds `limits`.
+        """
+        for row in plan.rows:
+            if row.is_new_slot:
+                self._slots.take(row)
+        shards, order = self._split(plan.rows)
+        demand = demand_of(shards, self._slots)
+        executable = self._executables[pick(self._executables, demand)]
+        packed = pack_step(shards, plan, executable.fields, self._slots)
+        with self._lock:
+            self._write_new_slots(plan.rows)
+            outputs = self._call(executable, packed)
+        lines, first_tokens = _places(shards, order, executable.bucket)
+        return StepHandle(plan.rows, lines, first_tokens, outputs.results_RX, outputs.scores_TX)
+
+    def recover(self) -> None:
+        """Fresh pages and slot state after a failed step, whose arrays may be gone.
+
+        Raises:
+            Exception: the device cannot even do that.
+        """
+        with self._lock:
+            self._kv, self._state = [], None
+            self._kv, self._state = self._reset()
+            jax.block_until_ready(self._kv)
+
+    def _call(self, executable: StepExecutable, packed: np.ndarray) -> StepOutputs:
+        outputs = executable(self._weights, self._kv, self._state, packed)
+        self._kv, self._state = outputs.kv, outputs.state
+        return outputs
+
+    def _write_new_slots(self, rows: Items[PlannedRow]) -> None:
+        vocab_size = self.program.decoder.vocab_size
+        for row in rows:
+            if row.is_new_slot:
+                state_row = slot_row(row.sequence, self._eos_token_ids, vocab_size)
+                if state_row is not None:
+                    slot_index = np.int32(row.slot_index)
+                    self._state = self._write_slot_row(self._state, slot_index, state_row)
+
+    def _empty_shards(self) -> list[RowTable]:
+        return [RowTable(()) for _ in range(self.program.num_data_shards)]
+
+    def _split(self, rows: Items[PlannedRow]) -> tuple[list[RowTable], list[tuple[int, int]]]:
+        """Rows by data shard (slots are dealt in equal ranges), and each row's (shard, row)."""
+        num_shards = self.program.num_data_shards
+        if num_shards == 1:
+            return [RowTable(rows)], [(0, row_index) for row_index in range(len(rows))]
+        slots_per_shard = self.program.config.max_num_seqs // num_shards
+        parts: list[list[PlannedRow]] = [[] for _ in range(num_shards)]
+        order: list[tuple[int, int]] = []
+        for row in rows:
+            shard = row.slot_index // slots_per_shard
+            order.append((shard, len(parts[shard])))
+            parts[shard].append(row)
+        return [RowTable(part) for part in parts], order
+
+
+_NO_PLAN: Any = None
+"""`pack_step` reads nothing of a plan when no shard has rows."""
+
+
+def _places(
+    shards: Items[RowTable], order: Items[tuple[int, int]], bucket: Bucket
+) -> tuple[list[int], list[int]]:
+    """Of each row of the plan: its line in the results, and the index on T of its first token."""
+    lines = [shard * bucket.num_rows + row for shard, row in order]
+    starts = [np.cumsum(shard.num_new_R) - shard.num_new_R for shard in shards]
+    first_tokens = [shard * bucket.num_tokens + int(starts[shard][row]) for shard, row in order]
+    return lines, first_tokens

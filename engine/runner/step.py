@@ -1,0 +1,213 @@
+"""The step: one pure function a bucket, from packed integers to packed results.
+
+    packed ─► unpack ─► decoder (writes and reads pages) ─► last rows ─► logits ─► sampler ─► packed
+                                                        └► (scoring steps) all rows ─► scores
+
+Arguments are flat lists of arrays: weights, pages of every layer (donated), slot state (donated),
+the packed integers. Everything else is fixed when the function is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from engine.runner.buckets import Bucket, Variant
+from engine.runner.fields import Field, StepFields
+from engine.sampling import (
+    SampleOutput,
+    SlotState,
+    sample_full,
+    sample_greedy,
+    score_tokens,
+)
+from engine.sampling.logprobs import Scores
+from models.decoder import Decoder
+from pallas_kernels.paged_attention import KVPages, RaggedBatch
+
+NUM_GREEDY_COLUMNS = 2
+NUM_SCORE_COLUMNS = 2
+
+
+class StepOutputs(NamedTuple):
+    """What a step returns.
+
+    Attributes:
+        kv: pages of every layer, in the donated arrays.
+        state: in the donated arrays.
+        results_RX: int32; columns token, is_invalid and, but for GREEDY, the columns of `scores`.
+        scores_TX: int32; logprob bits, rank, A ids, A logprob bits; empty but for scoring steps.
+    """
+
+    kv: list[KVPages]
+    state: SlotState
+    results_RX: jax.Array
+    scores_TX: jax.Array
+
+
+StepFunction: TypeAlias = Callable[
+    [list[jax.Array], list[KVPages], SlotState, jax.Array], StepOutputs
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class StepModel:
+    """The decoder taken apart: what is static of it.
+
+    Attributes:
+        graph: the module without its weights.
+        treedef: of the weights' state; its leaves are the step's first argument.
+        num_alternatives: ids reported beside each scored token.
+        replicated: sharding of what every device must have whole; None on one device.
+    """
+
+    graph: nnx.GraphDef[Decoder]
+    treedef: Any
+    num_alternatives: int
+    replicated: jax.sharding.Sharding | None
+
+
+class UnpackedStep(NamedTuple):
+    """The fields of the packed array, all data shards one after another. See `StepFields`."""
+
+    batch: RaggedBatch
+    slot_R: jax.Array
+    is_sampling_R: jax.Array
+    parameters_RF: jax.Array
+    output_position_R: jax.Array
+    num_output_R: jax.Array
+    ban_RB: jax.Array
+    target_T: jax.Array
+    last_token_index_R: jax.Array
+
+
+def make_step(model: StepModel, bucket: Bucket, fields: StepFields) -> StepFunction:
+    """The step function of one bucket, to be jitted with pages and state donated."""
+
+    def step(
+        weights: list[jax.Array], kv: list[KVPages], state: SlotState, packed: jax.Array
+    ) -> StepOutputs:
+        decoder = nnx.merge(model.graph, jax.tree.unflatten(model.treedef, weights))
+        inputs = unpack(packed, fields, state)
+        with jax.named_scope("decoder"):
+            hidden_TD, kv = decoder(inputs.batch, kv, is_decode=bucket.is_decode)
+        with jax.named_scope("logits"):
+            hidden_RD = _whole(hidden_TD[inputs.last_token_index_R], model)
+            logits_RV = _whole(decoder.logits(hidden_RD), model)
+        with jax.named_scope("sample"):
+            results_RX, state = _sample(logits_RV, state, inputs, bucket, model)
+        with jax.named_scope("score"):
+            scores_TX = _score(decoder, hidden_TD, inputs, bucket, model)
+        return StepOutputs(kv, state, results_RX, scores_TX)
+
+    return step
+
+
+def unpack(packed: jax.Array, fields: StepFields, state: SlotState) -> UnpackedStep:
+    """The fields of `packed` `[data shards, X]`; pending tokens are taken from the slots."""
+    num_shards = packed.shape[0]
+
+    def read(field: Field) -> jax.Array:
+        columns = packed[:, field.begin : field.end]
+        return columns.reshape(num_shards * field.shape[0], *field.shape[1:])
+
+    slot_R, row_T, token_ids_T = read(fields.slot_R), read(fields.row_T), read(fields.token_ids_T)
+    starts_R1 = read(fields.query_starts_R1)
+    pending_T = state.last_token_S[slot_R[_global_rows(row_T, num_shards, fields)]]
+    batch = RaggedBatch(
+        token_ids_T=jnp.where(token_ids_T < 0, pending_T, token_ids_T),
+        positions_T=read(fields.positions_T),
+        row_T=row_T,
+        query_starts_R1=starts_R1,
+        kv_lens_R=read(fields.kv_lens_R),
+        page_table_RP=read(fields.page_table_RP),
+    )
+    return UnpackedStep(
+        batch=batch,
+        slot_R=slot_R,
+        is_sampling_R=read(fields.is_sampling_R) != 0,
+        parameters_RF=read(fields.parameters_RF),
+        output_position_R=read(fields.output_position_R),
+        num_output_R=read(fields.num_output_R),
+        ban_RB=read(fields.ban_RB),
+        target_T=read(fields.target_T),
+        last_token_index_R=_last_token_index(starts_R1, num_shards, fields),
+    )
+
+
+def _global_rows(row_T: jax.Array, num_shards: int, fields: StepFields) -> jax.Array:
+    """Rows counted over all data shards, of tokens whose rows are counted within theirs."""
+    if num_shards == 1:
+        return row_T
+    first_row_D = jnp.arange(num_shards, dtype=jnp.int32) * fields.slot_R.shape[0]
+    return row_T + jnp.repeat(first_row_D, fields.row_T.shape[0])
+
+
+def _last_token_index(starts_R1: jax.Array, num_shards: int, fields: StepFields) -> jax.Array:
+    """Index on T of each row's last token; of the shard's first token for padding rows of an
+    empty shard."""
+    end_DR = starts_R1.reshape(num_shards, -1)[:, 1:]
+    first_token_D = jnp.arange(num_shards, dtype=jnp.int32) * fields.row_T.shape[0]
+    return (jnp.maximum(end_DR - 1, 0) + first_token_D[:, None]).reshape(-1)
+
+
+def _whole(x: jax.Array, model: StepModel) -> jax.Array:
+    """Sums over the vocabulary are taken on one device each, so that sharding changes no bit."""
+    return x if model.replicated is None else jax.lax.with_sharding_constraint(x, model.replicated)
+
+
+def _sample(
+    logits_RV: jax.Array,
+    state: SlotState,
+    inputs: UnpackedStep,
+    bucket: Bucket,
+    model: StepModel,
+) -> tuple[jax.Array, SlotState]:
+    if bucket.variant is Variant.GREEDY:
+        output, state = sample_greedy(logits_RV, state, inputs.slot_R, inputs.is_sampling_R)
+        return _pack_greedy(output), state
+    output, state = sample_full(
+        logits_RV,
+        state,
+        inputs.slot_R,
+        inputs.is_sampling_R,
+        inputs.parameters_RF,
+        inputs.output_position_R,
+        inputs.num_output_R,
+        inputs.ban_RB,
+        model.num_alternatives,
+    )
+    scores = Scores(
+        output.logprob_R, output.rank_R, output.top_ids_RA, output.top_logprobs_RA
+    )
+    return jnp.concatenate([_pack_greedy(output), _pack_scores(scores)], axis=1), state
+
+
+def _score(
+    decoder: Decoder,
+    hidden_TD: jax.Array,
+    inputs: UnpackedStep,
+    bucket: Bucket,
+    model: StepModel,
+) -> jax.Array:
+    if bucket.variant is not Variant.PROMPT_LOGPROBS:
+        return jnp.zeros((0, 0), jnp.int32)
+    logits_TV = _whole(decoder.logits(_whole(hidden_TD, model)), model)
+    return _pack_scores(score_tokens(logits_TV, inputs.target_T, model.num_alternatives))
+
+
+def _pack_greedy(output: SampleOutput) -> jax.Array:
+    return jnp.stack([output.token_R, output.is_invalid_R.astype(jnp.int32)], axis=1)
+
+
+def _pack_scores(scores: Scores) -> jax.Array:
+    """int32 `[R, 2 + 2A]`: logprob bits, rank, ids, logprob bits."""
+    bits = jax.lax.bitcast_convert_type(scores.logprob_R, jnp.int32)
+    top_bits = jax.lax.bitcast_convert_type(scores.top_logprobs_RA, jnp.int32)
+    first = jnp.stack([bits, scores.rank_R], axis=1)
+    return jnp.concatenate([first, scores.top_ids_RA, top_bits], axis=1)

@@ -1,0 +1,47 @@
+"""One parameter of the decoder, on the host, from the tensors of a checkpoint."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.errors import ModelFormatError
+from engine.weights.checkpoint import Checkpoint, WeightArray
+from models.weight_rules import WeightRule, fuse
+
+
+def verify_checkpoint(
+    checkpoint: Checkpoint, rules: tuple[WeightRule, ...], supported_dtypes: frozenset[str]
+) -> None:
+    """Check that every parameter can be made, from headers alone.
+
+    Raises:
+        ModelFormatError: a tensor is missing, or has a wrong shape or dtype; names its file.
+    """
+    for rule in rules:
+        num_rows = 0
+        for name in rule.sources:
+            entry = checkpoint.entry(name)
+            if entry.dtype not in supported_dtypes:
+                raise ModelFormatError(
+                    f"{entry.file}: {name!r} has dtype {entry.dtype}; "
+                    f"supported are {', '.join(sorted(supported_dtypes))}."
+                )
+            is_last = name == rule.sources[-1]
+            num_rows += entry.shape[0] if entry.shape else 0
+            is_wrong_size = is_last and num_rows != rule.shape[0]
+            if entry.shape[1:] != rule.shape[1:] or not entry.shape or is_wrong_size:
+                raise ModelFormatError(
+                    f"{entry.file}: {name!r} has shape {list(entry.shape)}, which does not fit "
+                    f"the config.json: {' + '.join(rule.sources)} must make {list(rule.shape)}."
+                )
+
+
+def assemble(
+    checkpoint: Checkpoint, rule: WeightRule, dtype: np.dtype, num_shards: int
+) -> WeightArray:
+    """The parameter of `rule` in `dtype`, fused per shard of the mesh's "model" axis.
+
+    A single source of the right dtype is a view of the mapped file: nothing is copied.
+    """
+    fused = fuse([checkpoint.tensor(name) for name in rule.sources], num_shards)
+    return fused if fused.dtype == dtype else fused.astype(dtype)

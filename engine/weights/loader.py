@@ -1,0 +1,68 @@
+"""Parameters onto devices, one at a time: the peak is the model and its largest parameter."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from engine.weights.assemble import assemble, verify_checkpoint
+from engine.weights.checkpoint import Checkpoint, WeightArray
+from engine.weights.dtypes import NUMPY_DTYPES, SAFETENSORS_DTYPES
+from engine.weights.dummy import dummy_parameter
+from models.weight_rules import WeightRule
+
+Source = Callable[[WeightRule], WeightArray]
+"""Gives a parameter on the host, fused and in the right dtype."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where a parameter goes; in the order of the step's weight leaves."""
+
+    rule: WeightRule
+    sharding: jax.sharding.Sharding
+
+
+def checkpoint_source(checkpoint: Checkpoint, dtype: str, num_shards: int) -> Source:
+    """Parameters of a checkpoint, cast to `dtype` (round to nearest even)."""
+    return lambda rule: assemble(checkpoint, rule, NUMPY_DTYPES[dtype], num_shards)
+
+
+def dummy_source(dtype: str, seed: int) -> Source:
+    """Random parameters."""
+    return lambda rule: dummy_parameter(rule, NUMPY_DTYPES[dtype], seed)
+
+
+def verify_weights(checkpoint: Checkpoint, rules: Sequence[WeightRule]) -> None:
+    """Check all headers against the rules before anything large is allocated.
+
+    Raises:
+        ModelFormatError: naming the file at fault.
+    """
+    verify_checkpoint(checkpoint, tuple(rules), frozenset(SAFETENSORS_DTYPES))
+
+
+def load_weights(
+    source: Source,
+    placements: Sequence[Placement],
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[jax.Array]:
+    """Read and place every parameter; returns them in the order of `placements`.
+
+    Args:
+        on_progress: called with (parameters done, parameters in all) after each.
+    """
+    leaves: list[jax.Array] = []
+    for placement in placements:
+        leaves.append(_place(source(placement.rule), placement.sharding))
+        on_progress(len(leaves), len(placements))
+    return leaves
+
+
+def _place(array: WeightArray, sharding: jax.sharding.Sharding) -> jax.Array:
+    # may_alias=False: an array must not live in the mapped file, which someone may truncate.
+    placed = jax.device_put(np.asarray(array), sharding, may_alias=False)
+    return placed.block_until_ready()
