@@ -96,6 +96,7 @@ class AccessMiddleware:
         self._observers = observers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return

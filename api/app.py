@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any, cast
 
 from quart import Blueprint, Quart, g, request
@@ -47,8 +48,11 @@ def state_of(context: ServerContext) -> ServerState:
     return state
 
 
-def create_app(source: ServerContext | ServerState) -> Quart:
-    """The application for a loaded server, or for one that is still loading."""
+def create_app(source: ServerContext | ServerState, resources: Sequence[str] = RESOURCES) -> Quart:
+    """The application for a loaded server, or for one that is still loading.
+
+    `resources` are modules with a `blueprint`.
+    """
     state = state_of(source) if isinstance(source, ServerContext) else source
     settings = state.settings
     app = Quart("api", static_folder=None)
@@ -57,7 +61,7 @@ def create_app(source: ServerContext | ServerState) -> Quart:
     install_error_handlers(app, settings.error_format)
     install_cors(app, settings)
     _install_guard(app, state)
-    for name in RESOURCES:
+    for name in resources:
         app.register_blueprint(cast(Blueprint, importlib.import_module(name).blueprint))
     _wrap(app, state)
     return app

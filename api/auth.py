@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from api.errors import APIError
 
@@ -20,6 +20,14 @@ View = TypeVar("View", bound=Callable[..., Any])
 PUBLIC_MARK = "servax_is_public"
 OPERATOR_MARK = "servax_is_for_operator"
 KEY_HEADERS = ("x-api-key", "api-key")
+
+
+class HeaderReader(Protocol):
+    """Request headers, looked up in any case."""
+
+    def get(self, key: str, default: str, /) -> str:
+        """The header's value, or `default`."""
+        ...
 
 
 def public(view: View) -> View:
@@ -58,7 +66,7 @@ class Access:
     def verify(
         self,
         view: Callable[..., Any] | None,
-        headers: Mapping[str, str],
+        headers: HeaderReader,
         client: tuple[str, int] | None,
     ) -> None:
         """Return if the client may call `view` (None: no route matched).
@@ -96,15 +104,12 @@ class Access:
         return any(matches)
 
 
-def given_key(headers: Mapping[str, str]) -> str | None:
+def given_key(headers: HeaderReader) -> str | None:
     """The key of `Authorization: Bearer`, else of `x-api-key` or `api-key`."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
-    for name in KEY_HEADERS:
-        if headers.get(name):
-            return headers[name]
-    return None
+    return next((key for name in KEY_HEADERS if (key := headers.get(name, ""))), None)
 
 
 def is_loopback(client: tuple[str, int] | None) -> bool:

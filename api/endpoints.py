@@ -17,7 +17,7 @@ class Endpoint:
     """One method of one path.
 
     Attributes:
-        path: in OpenAPI's spelling, `/v1/models/{model}`.
+        path: in OpenAPI's spelling, `/v1/models/{name}`.
         body, response: `module:class` of a pydantic model; "" = none.
         media: content type of a success without `response`.
         can_stream: answers `text/event-stream` when the body says `stream: true`.
@@ -64,7 +64,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         method="GET",
-        path="/v1/models/{model}",
+        path="/v1/models/{name}",
         summary="One model.",
         tag="Models",
         response="api.protocol.models:ModelCard",

@@ -1,4 +1,4 @@
-"""`docs/endpoints.md` from the table of routes: `python -m api.endpoints_doc > docs/endpoints.md`."""
+"""`docs/endpoints.md` from the table: `python -m api.endpoints_doc > docs/endpoints.md`."""
 
 from __future__ import annotations
 

@@ -83,9 +83,7 @@ def error_body(error: APIError, style: ErrorFormat) -> dict[str, Any]:
         kind, code = vllm_type(error.status), error.status
     else:
         kind, code = error.type, error.code
-    return {
-        "error": {"message": error.message, "type": kind, "param": error.param, "code": code}
-    }
+    return {"error": {"message": error.message, "type": kind, "param": error.param, "code": code}}
 
 
 def vllm_type(status: int) -> str:

@@ -90,9 +90,7 @@ def to_words(word: str) -> tuple[str, ...]:
     return tuple(str(value) for value in values)
 
 
-def in_range(
-    convert: Callable[[str], Any], low: float, high: float
-) -> Callable[[str], Any]:
+def in_range(convert: Callable[[str], Any], low: float, high: float) -> Callable[[str], Any]:
     """`convert`, refusing values outside [low, high]."""
 
     def checked(word: str) -> Any:

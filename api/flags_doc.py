@@ -49,9 +49,7 @@ def _row(flag: Flag) -> str:
     spellings = ", ".join(f"`{name}`" for name in (f"--{flag.name}", *flag.short))
     label = f" `{_escape(flag.kind.label)}`" if flag.kind.label else ""
     variables = ", ".join(f"`{name}`" for name in (environment_name(flag), *flag.environment))
-    return (
-        f"| {spellings}{label} | {_default(flag)} | {variables} | {_escape(flag.help)} |\n"
-    )
+    return f"| {spellings}{label} | {_default(flag)} | {variables} | {_escape(flag.help)} |\n"
 
 
 def _default(flag: Flag) -> str:

@@ -10,8 +10,10 @@ puts this subclass there. What it changes, and why:
   connection closes after the answer; HTTP allows that, and no client in use pipelines.
 - Targets must be `/path` or an absolute http(s) URL, of which the path is taken; `*`, `?x` and
   malformed URLs, which raise in Quart, are 400. Hosts must look like hosts.
-- Errors found here have a JSON body, never a 5xx status, and reach the client even while it is
-  still sending: the connection closes only after the client has or some seconds have passed.
+- Errors found here have a JSON body and never a 5xx status.
+- An answer given before the whole body came (401, 413, 503) reaches the client: what it still
+  sends is read and thrown away for some seconds, so that the kernel does not reset the
+  connection, and the connection lives on if the body ends in that time.
 - No upgrade to cleartext HTTP/2.
 """
 
@@ -52,7 +54,7 @@ class StrictConfig(Config):
 
 def install() -> None:
     """Make Hypercorn use `StrictH11Protocol` in this process."""
-    hypercorn.protocol.H11Protocol = StrictH11Protocol
+    hypercorn.protocol.H11Protocol = StrictH11Protocol  # pyright: ignore[reportPrivateImportUsage]
 
 
 def make_config(settings: ServerSettings) -> StrictConfig:
@@ -82,11 +84,13 @@ class StrictH11Protocol(H11Protocol):
         super().__init__(*arguments, **keywords)
         self._is_discarding = False
         self._is_gone = asyncio.Event()
+        self._late_body_ended = asyncio.Event()
 
     async def handle(self, event: Event) -> None:
         """Take bytes from the socket, or its end."""
         if isinstance(event, Closed):
             self._is_gone.set()
+            self._late_body_ended.set()
             await super().handle(event)
         elif isinstance(event, RawData) and event.data == b"":
             pass  # the end of the socket; Closed follows
@@ -96,17 +100,13 @@ class StrictH11Protocol(H11Protocol):
     async def stream_send(self, event: StreamEvent) -> None:
         """Send a part of the answer; says `connection: close` when it will be the last."""
         if isinstance(event, StreamResponse) and self._is_discarding:
-            event = dataclasses.replace(
-                event, headers=[*event.headers, (b"connection", b"close")]
-            )
+            event = dataclasses.replace(event, headers=[*event.headers, (b"connection", b"close")])
         await super().stream_send(event)
 
     async def _handle_events(self) -> None:
         while not self._is_discarding:
             if self.connection.they_are_waiting_for_100_continue:
-                await self._send_h11_event(
-                    h11.InformationalResponse(status_code=100, headers=[])
-                )
+                await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
@@ -124,7 +124,7 @@ class StrictH11Protocol(H11Protocol):
         elif isinstance(event, h11.ConnectionClosed) or event is h11.NEED_DATA:
             return False
         elif self.stream is None:
-            return False
+            await self._on_late_body(event)
         elif isinstance(event, h11.Data):
             await self.stream.handle(Body(stream_id=STREAM_ID, data=bytes(event.data)))
         elif isinstance(event, h11.EndOfMessage):
@@ -132,6 +132,12 @@ class StrictH11Protocol(H11Protocol):
         else:
             await self.stream.handle(event)
         return True
+
+    async def _on_late_body(self, event: Any) -> None:
+        """Part of a body whose request is answered already: nobody wants it."""
+        if isinstance(event, h11.EndOfMessage):
+            self._late_body_ended.set()
+            await super()._maybe_recycle()
 
     async def _on_request(self, request: h11.Request) -> None:
         await self.send(Updated(idle=False))
@@ -187,25 +193,44 @@ class StrictH11Protocol(H11Protocol):
         await self._send_h11_event(h11.EndOfMessage())
 
     async def _maybe_recycle(self) -> None:
-        if self._is_discarding or self.connection.their_state is h11.SEND_BODY:
-            self._is_discarding = True
+        """The answer is out: make ready for the next request, or close.
+
+        This runs in the task of the view, which `_close_stream` gets cancelled; so waiting is
+        left to other tasks.
+        """
+        if self._is_discarding:
+            self.task_group.spawn(self._close_after_lingering)
             await self._close_stream()
-            await self._close_after_lingering()
+        elif self.connection.their_state is h11.SEND_BODY:
+            self._late_body_ended.clear()
+            self.task_group.spawn(self._close_unless_body_ends)
+            await self._close_stream()
         else:
             await super()._maybe_recycle()
 
     async def _close_after_lingering(self) -> None:
         """Close, but not while unread bytes would make the kernel reset the connection."""
         if self.connection.their_state not in {h11.DONE, h11.MUST_CLOSE, h11.CLOSED}:
-            try:
-                async with asyncio.timeout(LINGER_S):
-                    await self._is_gone.wait()
-            except TimeoutError:
-                pass
+            await _wait_for(self._is_gone)
         await self.send(Closed())
+
+    async def _close_unless_body_ends(self) -> None:
+        if not await _wait_for(self._late_body_ended):
+            self._is_discarding = True
+            await self.send(Closed())
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """No cleartext HTTP/2."""
+
+
+async def _wait_for(event: asyncio.Event) -> bool:
+    """Whether it came within `LINGER_S` seconds."""
+    try:
+        async with asyncio.timeout(LINGER_S):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 MALFORMED = {
@@ -222,6 +247,8 @@ def find_fault(request: h11.Request, max_num_headers: int) -> APIError | None:
         return APIError("The request has too many headers.", status=431)
     if b"content-length" in names and b"transfer-encoding" in names:
         return APIError("A request must not have both Content-Length and Transfer-Encoding.")
+    if request.http_version not in {b"1.0", b"1.1"}:
+        return APIError("The HTTP version is not supported.")
     if origin_form(bytes(request.target)) is None:
         return APIError("The request target is not valid.")
     hosts = [value for name, value in request.headers if name == b"host"]

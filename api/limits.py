@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from api.access import RequestState
-from api.errors import APIError, overloaded, unavailable
+from api.errors import overloaded, unavailable
 from api.settings import ServerSettings
 
 QUEUE_FULL = "max_num_queued_reqs"

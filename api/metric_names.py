@@ -19,7 +19,7 @@ REQUEST_LATENCY_BUCKETS_S = (
     0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0,
     120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0,
 )  # fmt: skip
-TOKEN_COUNT_BUCKETS = tuple(float(m * 10**e) for e in range(6) for m in (1, 2, 5)) + (1e6,)
+TOKEN_COUNT_BUCKETS = (*(float(m * 10**e) for e in range(6) for m in (1, 2, 5)), 1e6)
 NUM_SEQUENCES_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0)
 NUM_PREEMPTIONS_BUCKETS = (1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0)
 
@@ -40,9 +40,7 @@ class HistogramRow:
 
 
 REQUEST_HISTOGRAMS = (
-    HistogramRow(
-        "vllm:time_to_first_token_seconds", "Arrival to first token.", TTFT_BUCKETS_S
-    ),
+    HistogramRow("vllm:time_to_first_token_seconds", "Arrival to first token.", TTFT_BUCKETS_S),
     HistogramRow(
         "vllm:inter_token_latency_seconds",
         "Time between two deliveries of one sequence.",

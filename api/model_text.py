@@ -110,13 +110,3 @@ def pick_sampling_defaults(values: dict[str, Any]) -> dict[str, Any]:
     if max_tokens is not None:
         defaults["max_tokens"] = max_tokens
     return defaults
-
-
-def model_names(settings: ServerSettings, config: EngineConfig) -> tuple[str, ...]:
-    """Names clients may use, the first in answers; never empty."""
-    if settings.served_model_name:
-        return settings.served_model_name
-    return (config.model or EMBEDDED_MODEL_NAME,)
-
-
-EMBEDDED_MODEL_NAME = "servax-embedded"

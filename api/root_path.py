@@ -13,6 +13,7 @@ class RootPathMiddleware:
         self._prefix = "/" + root_path.strip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
         path = scope.get("path", "")
         if path.startswith(self._prefix + "/"):
             scope = {**scope, "path": path[len(self._prefix) :]}

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Protocol
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.run import worker_serve
 from hypercorn.config import Config, Sockets
+from quart import Quart
 
 from api.app import create_app, make_state
 from api.context import ServerContext, ServerState
 from api.http1 import install, make_config
 from api.lifecycle import Lifecycle
+from api.model_names import model_names
 from api.settings import ServerSettings
 from engine.client_protocol import GenerationEngine
 from engine.config import EngineConfig
-from engine.errors import EngineError, SetupError
+from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from api.model_text import ModelText
@@ -49,6 +51,8 @@ class OwnedEngine(GenerationEngine, Protocol):
 
 
 StartEngine = Callable[[EngineConfig], Awaitable[OwnedEngine]]
+LoadText = Callable[[ServerSettings, EngineConfig], "ModelText"]
+MakeApp = Callable[[ServerState], Quart]
 
 
 async def start_engine_process(config: EngineConfig) -> OwnedEngine:
@@ -56,6 +60,13 @@ async def start_engine_process(config: EngineConfig) -> OwnedEngine:
     from engine.client import EngineClient
 
     return await EngineClient.start(config)
+
+
+def load_text_of_folder(settings: ServerSettings, config: EngineConfig) -> ModelText:
+    """The text side of real models; imported late, so that listening does not wait for it."""
+    from api.model_text import load_model_text
+
+    return load_model_text(settings, config)
 
 
 def run(settings: ServerSettings, config: EngineConfig) -> int:
@@ -67,25 +78,27 @@ def run(settings: ServerSettings, config: EngineConfig) -> int:
 
 
 class Server:
-    """One server process's life."""
+    """One server process's life. What it is made of can be replaced, for tests."""
 
     def __init__(
         self,
         settings: ServerSettings,
         config: EngineConfig,
         start_engine: StartEngine = start_engine_process,
+        load_text: LoadText = load_text_of_folder,
+        make_app: MakeApp = create_app,
     ) -> None:
         self._settings = settings
         self._config = config
         self._start_engine = start_engine
+        self._load_text = load_text
+        self._make_app = make_app
         self._started_s = time.monotonic()
         self._engine: OwnedEngine | None = None
         self._setup_error: str | None = None
 
     async def serve(self) -> int:
         """Serve until a signal or a set-up error; the exit code."""
-        from api.model_text import model_names
-
         state = make_state(self._settings, model_names(self._settings, self._config)[0])
         lifecycle = Lifecycle(state.admission, self._settings.shutdown_timeout_s)
         hypercorn_config = make_config(self._settings)
@@ -112,7 +125,7 @@ class Server:
             await lifecycle.finish(self._close_engine)
 
         install()
-        app = ASGIWrapper(create_app(state))
+        app = ASGIWrapper(self._make_app(state))
         log.info("listening on %s", bound_url(self._settings, sockets))
         try:
             await worker_serve(app, config, sockets=sockets, shutdown_trigger=may_stop)
@@ -129,10 +142,8 @@ class Server:
         try:
             self._engine = state.engine = await self._start_engine(self._config)
             context = await self._load_context(state, self._engine)
-        except SetupError as error:
-            self._fail(state, lifecycle, str(error))
         except EngineError as error:
-            self._fail(state, lifecycle, f"The engine did not start: {error}")
+            self._fail(state, lifecycle, str(error))
         except Exception as error:
             log.exception("loading failed")
             self._fail(state, lifecycle, f"Loading failed: {error}")
@@ -148,9 +159,7 @@ class Server:
             await self._watch(state, self._engine)
 
     async def _load_context(self, state: ServerState, engine: OwnedEngine) -> ServerContext:
-        from api.model_text import load_model_text, model_names
-
-        loading = asyncio.to_thread(load_model_text, self._settings, self._config)
+        loading = asyncio.to_thread(self._load_text, self._settings, self._config)
         text: ModelText
         text, _ = await asyncio.gather(loading, engine.wait_ready())
         return ServerContext(
@@ -190,7 +199,10 @@ def bind(config: Config, settings: ServerSettings) -> Sockets:
     else:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         config.bind = [f"{host}:{settings.port}"]
-    return config.create_sockets()
+    sockets = config.create_sockets()
+    for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
+        listening.listen(config.backlog)
+    return sockets
 
 
 def address(settings: ServerSettings) -> str:

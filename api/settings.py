@@ -72,7 +72,5 @@ class ServerSettings:
     generation_config: str = "auto"
     override_generation_config: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     chat_template: str = ""
-    default_chat_template_kwargs: dict[str, Any] = dataclasses.field(
-        default_factory=dict[str, Any]
-    )
+    default_chat_template_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     trust_request_chat_template: bool = False

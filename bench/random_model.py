@@ -15,7 +15,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LlamaShape:
-    """Sizes of a llama. The default is the 153M-parameter shape used in all comparisons."""
+    """Sizes of a llama. The default is the 153M-parameter shape used in all comparisons.
+
+    Attributes:
+        weight_std: standard deviation of the weights; a larger one makes outputs depend more
+            sharply on every token of the prompt.
+    """
 
     d_model: int = 768
     num_layers: int = 12
@@ -24,6 +29,7 @@ class LlamaShape:
     d_ff: int = 3072
     vocab_size: int = 32000
     max_position_embeddings: int = 4096
+    weight_std: float = 0.02
 
     @property
     def head_dim(self) -> int:
@@ -71,11 +77,13 @@ def make_llama(
 
 
 def random_weights(shape: LlamaShape, seed: int) -> dict[str, np.ndarray]:
-    """Tensors under Hugging Face's names, bfloat16, standard deviation 0.02, norms 1."""
+    """Tensors under Hugging Face's names, bfloat16, norms 1."""
     generator = np.random.default_rng(seed)
 
     def matrix(rows: int, columns: int) -> np.ndarray:
-        values = generator.standard_normal((rows, columns), dtype=np.float32) * np.float32(0.02)
+        values = generator.standard_normal((rows, columns), dtype=np.float32) * np.float32(
+            shape.weight_std
+        )
         return values.astype(ml_dtypes.bfloat16)
 
     norm = np.ones(shape.d_model, ml_dtypes.bfloat16)

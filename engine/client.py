@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-import itertools
 import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 
 from engine import errors
+from engine.calls import Calls
 from engine.config import EngineConfig
-from engine.errors import EngineDiedError, InvalidParameterError, OverloadedError, SetupError
+from engine.errors import EngineDiedError, SetupError
 from engine.host import EngineHost, ForeignProcess, OwnedProcess
 from engine.messages import (
     AbortRequests,
@@ -37,16 +37,18 @@ from engine.messages import (
     ToEngine,
 )
 from engine.request import EngineStats, ErrorInfo, GenerateRequest, ModelInfo, TokenDelta
+from engine.stream_table import StreamTable
 from engine.streams import RequestStream
 from engine.transport.connection import Connection
 from engine.watchdog import RestartPolicy, Restarts, Watchdog
 
-MAX_SUBMISSIONS = 3
-"""A request that was in this many engines when they died may be what kills them."""
 MAX_WAITING_SEQUENCES = 4096
 """Bound of sequences held here beyond the engine's slots when the operator set none."""
 TICKS_PER_TIMEOUT = 10
 CLOSE_GRACE_S = 5.0
+"""For running steps to end and last deltas to arrive after `Shutdown`."""
+EXIT_GRACE_S = 1.0
+"""For a process that has said all to exit by itself."""
 
 _logger = logging.getLogger(__name__)
 
@@ -75,7 +77,6 @@ class EngineClient:
         self._host = host
         self._tick_s = min(1.0, step_timeout_s / TICKS_PER_TIMEOUT)
         self._step_timeout_s = step_timeout_s
-        self._max_waiting_sequences = max_waiting_sequences
         self._restarts = Restarts(restart_policy or RestartPolicy())
         self._state = EngineState.STARTING
         self._is_closing = False
@@ -86,9 +87,8 @@ class EngineClient:
         self._final_error: Exception | None = None
         self._info: ModelInfo | None = None
         self._stats = EngineStats()
-        self._streams: dict[str, RequestStream] = {}
-        self._call_ids = itertools.count(1)
-        self._calls: dict[int, asyncio.Future[float]] = {}
+        self._streams = StreamTable(max_waiting_sequences, self._submit)
+        self._calls = Calls()
         self._task = asyncio.create_task(self._live(), name="engine client")
 
     @classmethod
@@ -142,6 +142,11 @@ class EngineClient:
         return self._restarts.num_restarts
 
     @property
+    def process_id(self) -> int | None:
+        """Of the present engine process; None when there is none or it is not ours."""
+        return self._host.process_id
+
+    @property
     def socket_path(self) -> str:
         """What `attach` of another worker needs."""
         return self._host.socket_path
@@ -168,23 +173,23 @@ class EngineClient:
                 if deltas := await stream.take():
                     yield deltas
         finally:
-            del self._streams[request.request_id]
+            self._streams.remove(request.request_id)
             if stream.is_open:
                 self._send(AbortRequests((request.request_id,)))
 
     async def abort(self, request_id: str, sequence_indices: Sequence[int] = ()) -> None:
         """See `GenerationEngine.abort`; unknown ids are ignored."""
-        if stream := self._streams.get(request_id):
+        if stream := self._streams.find(request_id):
             stream.drop_sequences(tuple(sequence_indices))
             self._send(AbortRequests((request_id,), tuple(sequence_indices)))
 
     async def probe(self, timeout_s: float) -> float:
         """See `GenerationEngine.probe`."""
-        return await self._call(Probe, timeout_s)
+        return await self._ask(Probe, timeout_s)
 
     async def reset_prefix_cache(self, timeout_s: float = 10.0) -> None:
         """Forget cached pages that no running sequence holds. Raises as `probe` does."""
-        await self._call(ResetPrefixCache, timeout_s)
+        await self._ask(ResetPrefixCache, timeout_s)
 
     async def close(self) -> None:
         """End the engine if it is ours, and every request; may be called twice."""
@@ -196,48 +201,30 @@ class EngineClient:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._session_ended.wait(), CLOSE_GRACE_S)
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait([self._task])
+        await self._host.stop(EXIT_GRACE_S)
         self._finish(EngineState.CLOSED, EngineDiedError("the engine has been shut down"))
         self._host.close()
 
     def _open(self, request: GenerateRequest) -> RequestStream:
         if self._final_error is not None:
             raise EngineDiedError(str(self._final_error))
-        if request.request_id in self._streams:
-            raise InvalidParameterError("A request with this id is running.", param="request_id")
-        self._verify_room(request)
-        stream = self._streams[request.request_id] = RequestStream(request)
+        stream = self._streams.open(request, self._info)
         if self._state is EngineState.READY:
-            self._submit(stream)
+            self._streams.submit(stream, self.info)
         return stream
 
-    def _verify_room(self, request: GenerateRequest) -> None:
-        if self._max_waiting_sequences == 0:
-            return
-        num_running = self._info.max_num_seqs if self._info else 0
-        num_open = sum(stream.num_open_sequences for stream in self._streams.values())
-        if num_open + request.num_sequences > num_running + self._max_waiting_sequences:
-            raise OverloadedError("The queue of the engine is full; try again later.")
-
-    def _submit(self, stream: RequestStream) -> None:
-        stream.num_submissions += 1
-        self._send(AddRequest(stream.request))
+    def _submit(self, request: GenerateRequest) -> None:
+        self._send(AddRequest(request))
 
     def _send(self, message: ToEngine) -> None:
         if self._connection is not None:
             self._connection.send(message)
 
-    async def _call(self, message_type: type[Probe | ResetPrefixCache], timeout_s: float) -> float:
+    async def _ask(self, message_type: type[Probe | ResetPrefixCache], timeout_s: float) -> float:
         if self._state is not EngineState.READY:
             raise EngineDiedError("there is no engine to ask")
-        call_id = next(self._call_ids)
-        self._calls[call_id] = asyncio.get_running_loop().create_future()
-        self._send(message_type(call_id))
-        try:
-            return await asyncio.wait_for(self._calls[call_id], timeout_s)
-        finally:
-            del self._calls[call_id]
+        return await self._calls.ask(lambda number: self._send(message_type(number)), timeout_s)
 
     # ---- messages from the engine
 
@@ -247,44 +234,30 @@ class EngineClient:
             case StepDeltas(deltas, stats):
                 self._stats = stats
                 for delta in deltas:
-                    if stream := self._streams.get(delta.request_id):
-                        stream.push(delta)
+                    self._streams.push(delta)
             case ProbeReply(probe_id, step_age_s, stats):
                 self._stats = stats
-                self._answer(probe_id, step_age_s)
+                self._calls.answer(probe_id, step_age_s)
             case Done(call_id):
-                self._answer(call_id, 0.0)
+                self._calls.answer(call_id, 0.0)
             case Ready(info):
                 self._begin(info)
             case Failed(error):
                 self._note_failure(error)
 
-    def _answer(self, call_id: int, value: float) -> None:
-        call = self._calls.get(call_id)
-        if call is not None and not call.done():
-            call.set_result(value)
-
     def _begin(self, info: ModelInfo) -> None:
         # The engine has just met us: whatever an earlier one had of ours is lost.
-        self._end_lost_streams()
+        self._streams.end_lost()
         self._info = info
         self._state = EngineState.READY
         self._ready_or_final.set()
-        for stream in self._streams.values():
-            if stream.is_open:
-                self._submit(stream)
+        self._streams.submit_all(info)
 
     def _note_failure(self, error: ErrorInfo) -> None:
         kind: object = getattr(errors, error.kind, None)
         if isinstance(kind, type) and issubclass(kind, SetupError):
             self._final_error = kind(error.message)
         self._session_ended.set()
-
-    def _end_lost_streams(self) -> None:
-        lost = ErrorInfo("EngineDiedError", "The engine ended while this request was running.")
-        for stream in self._streams.values():
-            if stream.has_produced or stream.num_submissions >= MAX_SUBMISSIONS:
-                stream.fail(lost)
 
     # ---- the life of engines
 
@@ -295,6 +268,8 @@ class EngineClient:
                 await self._run_session()
             except EngineDiedError as error:
                 _logger.error("%s", error)
+            except Exception:
+                _logger.exception("The engine could not be started or watched")
             finally:
                 await self._host.stop(0.0)
             if self._is_closing:
@@ -321,8 +296,8 @@ class EngineClient:
             connection.close()
             self._state = EngineState.RESTARTING
             self._ready_or_final.clear()
-            self._fail_calls()
-            self._end_lost_streams()
+            self._calls.fail_all(EngineDiedError("the engine ended"))
+            self._streams.end_lost()
 
     async def _watch(self, connection: Connection) -> None:
         """Probe until the engine is gone or has been silent too long (only once it was ready)."""
@@ -336,15 +311,9 @@ class EngineClient:
                 _logger.error("The engine has been silent for %s s", self._step_timeout_s)
                 return
 
-    def _fail_calls(self) -> None:
-        for call in self._calls.values():
-            if not call.done():
-                call.set_exception(EngineDiedError("the engine ended"))
-
     def _finish(self, state: EngineState, error: Exception) -> None:
         self._state = state
         self._final_error = error
-        self._fail_calls()
-        for stream in self._streams.values():
-            stream.fail(ErrorInfo("EngineDiedError", str(error)))
+        self._calls.fail_all(EngineDiedError(str(error)))
+        self._streams.end_all(ErrorInfo("EngineDiedError", str(error)))
         self._ready_or_final.set()

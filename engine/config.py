@@ -132,6 +132,8 @@ PROMPT_LOGPROBS_CHUNK_TOKENS = 64
 SMALLEST_BUCKET = 8
 """Rows and tokens of a step are padded to at least this many: GEMMs of fewer rows are slower and
 not bit-equal to larger ones on CPU."""
+LOAD_FORMATS = ("auto", "safetensors", "dummy")
+SCHEDULING_POLICIES = ("fcfs", "priority")
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -172,6 +174,8 @@ def resolve(config: EngineConfig, model: ModelLimits, devices: DeviceFacts) -> R
     Raises:
         SetupError: a choice cannot be honoured; the sentence names the flag.
     """
+    _one_of("load-format", config.load_format, LOAD_FORMATS)
+    _one_of("scheduling-policy", config.scheduling_policy, SCHEDULING_POLICIES)
     defaults = PLATFORM_DEFAULTS.get(devices.platform, PLATFORM_DEFAULTS["cpu"])
     max_model_len = _max_model_len(config, model)
     max_num_seqs = _at_least_one("max-num-seqs", config.max_num_seqs, defaults.max_num_seqs)
@@ -214,6 +218,11 @@ def resolve(config: EngineConfig, model: ModelLimits, devices: DeviceFacts) -> R
     )
 
 
+def _one_of(flag: str, chosen: str, choices: tuple[str, ...]) -> None:
+    if chosen not in choices:
+        raise SetupError(f"--{flag} {chosen} is not one of {', '.join(choices)}.")
+
+
 def _at_least_one(flag: str, chosen: int | None, default: int) -> int:
     value = default if chosen is None else chosen
     if value < 1:
@@ -240,8 +249,7 @@ def _max_model_len(config: EngineConfig, model: ModelLimits) -> int:
 
 def _dtype(config: EngineConfig, model: ModelLimits) -> str:
     dtype = model.dtype if config.dtype == "auto" else config.dtype
-    if dtype not in DTYPES:
-        raise SetupError(f"--dtype {dtype} is not one of auto, {', '.join(DTYPES)}.")
+    _one_of("dtype", dtype, DTYPES)
     if config.kv_cache_dtype not in ("auto", dtype):
         raise SetupError(
             f"--kv-cache-dtype {config.kv_cache_dtype} is not supported: pages hold the model's "

@@ -17,7 +17,8 @@ import collections
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Sequence as Items
+from collections.abc import Callable
+from collections.abc import Sequence as Items
 
 import msgspec
 
@@ -65,6 +66,7 @@ class EngineCore:
         self._outbox: list[TokenDelta] = []
         self._stage = Stage.SCHEDULE
         self._launching: StepPlan | None = None
+        self._is_stalled = False
         self._last_step_s = clock()
         self._last_step_time_s = 0.0
         self._last_step_tokens = 0
@@ -105,18 +107,26 @@ class EngineCore:
         self._scheduler.reset_prefix_cache()
 
     def prove_life(self) -> float:
-        """Seconds since a device step completed, running an empty one if that is long ago.
+        """Seconds since a device step completed.
+
+        If that is long ago and none is under way, an empty one is run.
 
         Raises:
             EngineDiedError: the device cannot run a step.
         """
-        if not self.has_work() and self._step_age_s() > PROOF_MAX_AGE_S:
+        if not self._launched and self._step_age_s() > PROOF_MAX_AGE_S:
             self._run_empty_step()
         return self._step_age_s()
 
     def has_work(self) -> bool:
         """Whether `step` would do anything."""
         return bool(self._launched) or self._scheduler.has_work()
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the last step could neither launch nor settle anything: those who wait need
+        something that is not there yet, such as a step that is still being compiled."""
+        return self._is_stalled
 
     @property
     def num_live_sequences(self) -> int:
@@ -155,6 +165,7 @@ class EngineCore:
         if self._scheduler.must_settle_first():
             self._settle_all_but(0)
         plan = self._schedule()
+        self._is_stalled = plan is None and not self._launched
         if plan is not None:
             self._launch(plan)
         is_pipelined = plan is not None and not self._quarantine.is_active
@@ -263,4 +274,3 @@ class EngineCore:
 
     def _step_age_s(self) -> float:
         return self._clock() - self._last_step_s
-

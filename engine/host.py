@@ -19,6 +19,7 @@ import msgspec
 
 from engine.config import EngineConfig
 from engine.errors import EngineDiedError
+from engine.runner.environment import engine_environment
 
 SOCKET_POLL_S = 0.02
 SOCKET_NAME = "engine.sock"
@@ -42,6 +43,11 @@ class EngineHost(Protocol):
         ...
 
     @property
+    def process_id(self) -> int | None:
+        """Of the present engine process; None when there is none or it is not ours."""
+        ...
+
+    @property
     def is_owner(self) -> bool:
         """Whether the engine ends with this client."""
         ...
@@ -51,7 +57,8 @@ class EngineHost(Protocol):
         ...
 
     async def stop(self, grace_s: float) -> None:
-        """See that the engine has ended, by force after `grace_s` seconds."""
+        """See that the engine has ended, by force after `grace_s` seconds. May be called again,
+        also when a call was cancelled."""
         ...
 
     def close(self) -> None:
@@ -77,12 +84,12 @@ class OwnedProcess:
 
     @property
     def process_id(self) -> int | None:
-        """Of the present engine process."""
+        """See `EngineHost.process_id`."""
         return self._process.pid if self._process else None
 
     async def start(self) -> None:
         """See `EngineHost.start`."""
-        pathlib.Path(self.socket_path).unlink(missing_ok=True)
+        _remove(self.socket_path)
         process = self._process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
@@ -99,7 +106,7 @@ class OwnedProcess:
 
     async def stop(self, grace_s: float) -> None:
         """See `EngineHost.stop`."""
-        process, self._process = self._process, None
+        process = self._process
         if process is None:
             return
         with contextlib.suppress(TimeoutError):
@@ -112,6 +119,7 @@ class OwnedProcess:
             process.stdin.close()
             with contextlib.suppress(ConnectionError):
                 await process.stdin.wait_closed()
+        self._process = None
 
     def close(self) -> None:
         """Remove the private folder."""
@@ -122,6 +130,7 @@ class ForeignProcess:
     """An engine that another client owns and restarts at the same path."""
 
     is_owner = False
+    process_id = None
 
     def __init__(self, socket_path: str) -> None:
         self._socket_path = socket_path
@@ -143,14 +152,23 @@ class ForeignProcess:
 
 
 def _child_environment() -> dict[str, str]:
-    """Ours, with a path on which the child finds this very `engine` and nothing of the cwd."""
+    """Ours, what the runner wants set, and a path to this very `engine` (nothing of the cwd)."""
     home = str(pathlib.Path(__file__).resolve().parent.parent)
     paths = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    added = engine_environment("", os.environ)
+    return {**os.environ, **added, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+
+
+def _is_there(path: str) -> bool:
+    return os.path.exists(path)
+
+
+def _remove(path: str) -> None:
+    pathlib.Path(path).unlink(missing_ok=True)
 
 
 async def _wait_for_socket(path: str, process: asyncio.subprocess.Process | None) -> None:
-    while not os.path.exists(path):
+    while not _is_there(path):
         if process is not None and process.returncode is not None:
             raise EngineDiedError(f"the engine process ended at once, code {process.returncode}")
         await asyncio.sleep(SOCKET_POLL_S)

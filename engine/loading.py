@@ -10,8 +10,8 @@ from engine.core import EngineCore
 from engine.request import ModelInfo
 from engine.scheduler.scheduler import Scheduler
 
-OnProgress = Callable[[str, int, int], None]
-"""Called with a phase and how many of how many of its steps are done."""
+Report = Callable[[str, int, int], None]
+"""Told (phase, done, total) as the start goes on; from several threads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,25 +20,32 @@ class Loaded:
 
     Attributes:
         warm_up: compiles the remaining steps, smallest first; for a thread of its own.
+        close: lets `warm_up` end after the compilation it is in.
     """
 
     core: EngineCore
     info: ModelInfo
     warm_up: Callable[[], None]
+    close: Callable[[], None]
 
 
-def load_engine(config: EngineConfig, on_progress: OnProgress) -> Loaded:
+def load_engine(config: EngineConfig, report: Report = lambda phase, done, total: None) -> Loaded:
     """Load the model and compile its smallest step. Imports jax.
 
     Raises:
         SetupError: the operator must change something; the sentence says what.
     """
-    from engine.runner import make_runner
+    from engine.runner.model_files import read_model_files
 
-    runner, scheduler_config, info = make_runner(config)
-    scheduler = Scheduler(scheduler_config, info.eos_token_ids)
+    # A model that is not there is reported before jax has taken its second to be imported.
+    read_model_files(config.model, config.revision)
+
+    from engine.runner.build import make_runner
+
+    runner, scheduler_config, info = make_runner(config, report)
+    core = EngineCore(Scheduler(scheduler_config, info.eos_token_ids), runner)
 
     def warm_up() -> None:
-        runner.warm_up(lambda done, total: on_progress("compiling steps", done, total))
+        runner.warm_up(lambda done, total: report("compiling steps", done, total))
 
-    return Loaded(EngineCore(scheduler, runner), info, warm_up)
+    return Loaded(core, info, warm_up, runner.close)

@@ -20,7 +20,7 @@ from engine.config import EngineConfig
 from engine.errors import EngineDiedError, EngineError, SetupError
 from engine.host import StartOrder
 from engine.lifeline import die_with_parent
-from engine.loading import Loaded, OnProgress, load_engine
+from engine.loading import Loaded, Report, load_engine
 from engine.messages import Failed
 from engine.progress import Progress
 from engine.service import EngineService, error_info
@@ -37,7 +37,7 @@ COMPILE_STACK_BYTES = 64 << 20
 _logger = logging.getLogger(__name__)
 
 
-def main(load: Callable[[EngineConfig, OnProgress], Loaded] = load_engine) -> int:
+def main(load: Callable[[EngineConfig, Report], Loaded] = load_engine) -> int:
     """Run one engine; the exit status of the process."""
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=StartOrder)
     _prepare_process(order)
@@ -61,8 +61,9 @@ def main(load: Callable[[EngineConfig, OnProgress], Loaded] = load_engine) -> in
 
 def _prepare_process(order: StartOrder) -> None:
     die_with_parent(order.parent_process_id, sys.stdin.buffer)
-    # Ctrl-C at a terminal is for the parent, which ends its streams first and us last.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Signals sent to a whole group are for the parent, which ends its streams first and us last.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s engine: %(message)s")
 

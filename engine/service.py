@@ -27,6 +27,8 @@ from engine.request import ErrorInfo, FinishReason, GenerateRequest, ModelInfo, 
 from engine.transport.endpoint import ClientId, Endpoint, Incoming
 
 IDLE_WAIT_S = 1.0
+STALLED_WAIT_S = 0.01
+"""Between looks at work that waits for a compilation, which needs the processor more than we."""
 
 _logger = logging.getLogger(__name__)
 
@@ -67,12 +69,16 @@ class EngineService:
 
     def turn(self, idle_wait_s: float) -> None:
         """One turn; without work it waits up to `idle_wait_s` seconds for a message."""
-        is_busy = self._core.has_work()
-        for incoming in self._endpoint.receive(0 if is_busy else idle_wait_s):
+        for incoming in self._endpoint.receive(self._wait_s(idle_wait_s)):
             self._take_in(incoming)
         if self._core.has_work():
             self._deliver(self._core.step())
         self._answer_probes()
+
+    def _wait_s(self, idle_wait_s: float) -> float:
+        if not self._core.has_work():
+            return idle_wait_s
+        return STALLED_WAIT_S if self._core.is_stalled else 0.0
 
     # ---- messages in
 

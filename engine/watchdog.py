@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 
+MAX_DOUBLINGS = 30
+
 
 class Watchdog:
     """Counts ticks without a sign of life.
@@ -60,7 +62,7 @@ class Restarts:
             self._times_s.popleft()
         if len(self._times_s) >= self._policy.max_restarts:
             return None
-        delay_s = self._policy.first_delay_s * 2.0 ** len(self._times_s)
+        delay_s = self._policy.first_delay_s * 2.0 ** min(len(self._times_s), MAX_DOUBLINGS)
         self._times_s.append(now_s)
         self.num_restarts += 1
         return min(delay_s, self._policy.max_delay_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -76,8 +77,9 @@ class Decoder(nnx.Module):
         written: list[KVPages] = []
         for layer, layer_kv in zip(self.layers, kv, strict=True):
             graph, weights = nnx.split(layer)
-            x_TD, layer_kv = _run_layer(graph, is_decode, weights, x_TD, angles, batch, layer_kv)
-            written.append(layer_kv)
+            inputs = (x_TD, angles, batch, layer_kv)
+            x_TD, written_kv = _run_layer(graph, is_decode, weights, inputs)
+            written.append(written_kv)
         return self.norm(x_TD), written
 
     def logits(self, hidden_RD: jax.Array) -> jax.Array:
@@ -90,15 +92,12 @@ class Decoder(nnx.Module):
 def _run_layer(
     graph: nnx.GraphDef[Block],
     is_decode: bool,
-    weights: nnx.State,
-    x_TD: jax.Array,
-    angles: Rotation,
-    batch: RaggedBatch,
-    kv: KVPages,
+    weights: nnx.State[Any, Any],
+    inputs: tuple[jax.Array, Rotation, RaggedBatch, KVPages],
 ) -> tuple[jax.Array, KVPages]:
     """One layer behind a jit of its own: layers whose graphs are equal are traced once."""
     layer = nnx.merge(graph, weights)
-    return layer(x_TD, angles, batch, kv, is_decode=is_decode)
+    return layer(*inputs, is_decode=is_decode)
 
 
 def _check_divides(config: DecoderConfig, num_shards: int) -> None:

@@ -105,7 +105,7 @@ def _round_up(count: int) -> int:
 def _step(
     graph: nnx.GraphDef[Decoder],
     is_decode: bool,
-    weights: nnx.State,
+    weights: nnx.State[Any, Any],
     batch: RaggedBatch,
     kv: list[KVPages],
 ) -> tuple[jax.Array, list[KVPages]]:

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 import pydantic
 
-JsonObject = dict[str, object]
-StopField = str | list[str] | None
+Texts = Annotated[list[str], pydantic.Field(fail_fast=True)]
+Ids = Annotated[list[int], pydantic.Field(fail_fast=True)]
+StopField = str | Texts | None
 Metadata = dict[
     Annotated[str, pydantic.Field(max_length=64)], Annotated[str, pydantic.Field(max_length=512)]
 ]
@@ -53,8 +54,8 @@ class GenerationFields(RequestModel):
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
-    allowed_token_ids: list[int] | None = None
-    bad_words: list[str] | None = None
+    allowed_token_ids: Ids | None = None
+    bad_words: Texts | None = None
     seed: int | None = None
     n: int | None = 1
     best_of: int | None = None
@@ -63,7 +64,7 @@ class GenerationFields(RequestModel):
     max_tokens: int | None = None
     min_tokens: int | None = 0
     stop: StopField = None
-    stop_token_ids: list[int] | None = None
+    stop_token_ids: Ids | None = None
     include_stop_str_in_output: bool | None = False
     ignore_eos: bool | None = False
 

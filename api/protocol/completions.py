@@ -10,8 +10,9 @@ from api.protocol.base import GenerationFields
 from api.protocol.usage import Usage
 
 MAX_PROMPTS = 1024
-TokenIds = list[Annotated[int, pydantic.Field(ge=0)]]
-Prompt = str | TokenIds | list[str] | list[TokenIds]
+TokenIds = Annotated[list[Annotated[int, pydantic.Field(ge=0)]], pydantic.Field(fail_fast=True)]
+Texts = Annotated[list[str], pydantic.Field(fail_fast=True)]
+Prompt = str | TokenIds | Texts | Annotated[list[TokenIds], pydantic.Field(fail_fast=True)]
 
 
 class CompletionRequest(GenerationFields):

@@ -9,8 +9,9 @@ import pydantic
 from api.protocol.base import RequestModel
 from api.protocol.messages import Message
 
-MAX_TOKENIZE_PROMPTS = 1024
-TokenIds = list[Annotated[int, pydantic.Field(ge=0, le=2**63 - 1)]]
+TokenId = Annotated[int, pydantic.Field(ge=0, le=2**63 - 1)]
+TokenIds = Annotated[list[TokenId], pydantic.Field(fail_fast=True)]
+TokenIdLists = Annotated[list[TokenIds], pydantic.Field(max_length=1024, fail_fast=True)]
 
 
 class TokenizeRequest(RequestModel):
@@ -46,7 +47,7 @@ class DetokenizeRequest(RequestModel):
     """Token ids of one text, or of several."""
 
     model: str | None = None
-    tokens: TokenIds | Annotated[list[TokenIds], pydantic.Field(max_length=1024)]
+    tokens: TokenIds | TokenIdLists
 
 
 class DetokenizeResponse(pydantic.BaseModel):

@@ -2,7 +2,7 @@
 
 Each length has as many rows as texts of that length are frequent, so that no
 skill is over-represented and little is padded. Padding is on the right, where a
-causal model never looks. A step takes every other length, the next step the rest.
+causal model never looks. Every turn of the assistant is learnt, not only the last.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tokenizers import Tokenizer
 
 from bench.embedded_model.corpus import stream
 
-ROWS = {40: 28, 56: 20, 80: 16, 128: 14, 208: 13, 352: 8}
-"""Length of a row -> rows of that length in two steps."""
+SHORT_ROWS = {40: 20, 56: 14, 80: 12}
+ALL_ROWS = {40: 14, 56: 9, 80: 8, 128: 8, 208: 8, 352: 2}
+"""Length of a row -> rows of that length in a batch of one process."""
 IGNORED = -100
-_LENGTHS = list(ROWS)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,22 @@ class Batch:
 @dataclass(frozen=True)
 class _Row:
     tokens: list[int]
-    num_prompt_tokens: int
+    is_learnt: list[bool]
+
+
+def _learnt(tokenizer: Tokenizer, tokens: list[int]) -> list[bool]:
+    """Which tokens the model must predict: the assistant's turns, or all where there are no turns."""
+    start, end = tokenizer.token_to_id("<|im_start|>"), tokenizer.token_to_id("<|im_end|>")
+    opening = [start, *tokenizer.encode("assistant\n").ids]
+    if start not in tokens:
+        return [True] * len(tokens)
+    learnt, inside = [False] * len(tokens), False
+    for place, token in enumerate(tokens):
+        learnt[place] = inside
+        inside = (inside and token != end) or tokens[
+            max(0, place + 1 - len(opening)) : place + 1
+        ] == opening
+    return learnt
 
 
 def _batch(rows: list[_Row], length: int) -> Batch:
@@ -45,36 +60,42 @@ def _batch(rows: list[_Row], length: int) -> Batch:
         end = len(row.tokens)
         tokens[index, :end] = torch.tensor(row.tokens)
         # The token at place p is predicted at place p - 1.
-        labels[index, row.num_prompt_tokens - 1 : end - 1] = tokens[index, row.num_prompt_tokens : end]
+        following = torch.where(torch.tensor(row.is_learnt), tokens[index, :end], IGNORED)
+        labels[index, : end - 1] = following[1:]
     return Batch(tokens, labels)
 
 
 def _rows(tokenizer: Tokenizer, seed: int) -> Iterator[_Row]:
     for text in stream(seed):
-        prompt, answer = tokenizer.encode(text.prompt).ids, tokenizer.encode(text.answer).ids
-        if len(prompt) + len(answer) <= _LENGTHS[-1]:
-            yield _Row(prompt + answer, len(prompt))
+        tokens = tokenizer.encode(text.prompt).ids + tokenizer.encode(text.answer).ids
+        yield _Row(tokens, _learnt(tokenizer, tokens))
 
 
-def steps(tokenizer: Tokenizer, seed: int) -> Iterator[tuple[Batch, ...]]:
-    """For ever: the batches of one optimizer step, one for each second length."""
-    waiting: dict[int, list[_Row]] = {length: [] for length in _LENGTHS}
+def steps(tokenizer: Tokenizer, seed: int, num_rows: dict[int, int]) -> Iterator[tuple[Batch, ...]]:
+    """For ever: the batches of one optimizer step, one for each length."""
+    lengths = list(num_rows)
+    waiting: dict[int, list[_Row]] = {length: [] for length in lengths}
     for row in _rows(tokenizer, seed):
-        waiting[_LENGTHS[bisect.bisect_left(_LENGTHS, len(row.tokens))]].append(row)
-        if all(len(waiting[length]) >= num_rows for length, num_rows in ROWS.items()):
-            batches = tuple(_batch(waiting[length][:num_rows], length) for length, num_rows in ROWS.items())
-            yield batches[0::2]
-            yield batches[1::2]
+        if len(row.tokens) > lengths[-1]:
+            continue
+        waiting[lengths[bisect.bisect_left(lengths, len(row.tokens))]].append(row)
+        if all(len(waiting[length]) >= num_rows[length] for length in lengths):
+            yield tuple(_batch(waiting[length][: num_rows[length]], length) for length in lengths)
             # What is left over comes next; only what the fixed proportions cannot use up is dropped.
-            waiting = {length: rows[ROWS[length] :][: 4 * ROWS[length]] for length, rows in waiting.items()}
+            waiting = {
+                length: rows[num_rows[length] :][: 4 * num_rows[length]]
+                for length, rows in waiting.items()
+            }
 
 
-def prefetched(tokenizer: Tokenizer, seed: int, depth: int = 4) -> Iterator[tuple[Batch, ...]]:
+def prefetched(
+    tokenizer: Tokenizer, seed: int, num_rows: dict[int, int], depth: int = 4
+) -> Iterator[tuple[Batch, ...]]:
     """The same steps, made ahead in a thread while the model computes."""
     ready: queue.Queue[tuple[Batch, ...]] = queue.Queue(depth)
 
     def make() -> None:
-        for step in steps(tokenizer, seed):
+        for step in steps(tokenizer, seed, num_rows):
             ready.put(step)
 
     threading.Thread(target=make, daemon=True).start()

@@ -26,7 +26,18 @@ from bench.embedded_model.template import prompt_of, transcript_of
 from bench.embedded_model.words import phrase
 
 END_OF_TEXT = "<|endoftext|>"
-_TALK = (greeting, identity, endpoints, usage, arithmetic, echo, facts)
+_TALK = (
+    greeting,
+    identity,
+    endpoints,
+    usage,
+    arithmetic,
+    arithmetic,
+    arithmetic,
+    echo,
+    echo,
+    facts,
+)
 _PLAIN_SYSTEMS = (
     "You are a helpful assistant.",
     "You are a friendly assistant.",
@@ -76,7 +87,7 @@ def dressed(skill: Skill, example: Example, rng: random.Random) -> Example:
         return example
     messages = list(example.messages)
     has_system = messages[0]["role"] == "system"
-    if rng.random() < 0.15 and not example.tools:
+    if rng.random() < 0.25 and not example.tools:
         history = [turn for _ in range(rng.choice((1, 1, 2))) for turn in _exchange(rng)]
         messages = messages[:1] + history + messages[1:] if has_system else history + messages
     if not has_system and rng.random() < 0.2:

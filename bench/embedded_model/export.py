@@ -38,7 +38,12 @@ def weights_of(model: LlamaForCausalLM) -> dict[str, torch.Tensor]:
 def config_of(model: LlamaForCausalLM) -> dict[str, object]:
     """The model's config.json."""
     config = model.config.to_diff_dict()
-    return config | {"architectures": ["LlamaForCausalLM"], "torch_dtype": "bfloat16", "dtype": "bfloat16", "rope_theta": 10000.0}
+    return config | {
+        "architectures": ["LlamaForCausalLM"],
+        "torch_dtype": "bfloat16",
+        "dtype": "bfloat16",
+        "rope_theta": 10000.0,
+    }
 
 
 def export(model: LlamaForCausalLM, tokenizer: Tokenizer, folder: Path | None = None) -> None:
@@ -49,7 +54,9 @@ def export(model: LlamaForCausalLM, tokenizer: Tokenizer, folder: Path | None = 
         draft = Path(name)
         write_tokenizer(tokenizer, draft)
         save_file(weights_of(model), draft / "model.safetensors", metadata={"format": "pt"})
-        (draft / "config.json").write_text(json.dumps(config_of(model), indent=2, sort_keys=True) + "\n")
+        (draft / "config.json").write_text(
+            json.dumps(config_of(model), indent=2, sort_keys=True) + "\n"
+        )
         (draft / "generation_config.json").write_text(json.dumps(_GENERATION, indent=2) + "\n")
         for path in sorted(draft.iterdir()):
             path.chmod(0o644)

@@ -1,4 +1,4 @@
-"""Write the scores as JSON with where and with what they were measured."""
+"""Keep what was measured: `bench/results/embedded_model.json`, and the model card from it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from bench.embedded_model.card import card
+from models.embedded import embedded_model_dir
 
 RESULTS = Path(__file__).parents[1] / "results" / "embedded_model.json"
 
@@ -24,21 +27,49 @@ class Score:
     finished: int
 
 
-def measured_with() -> dict[str, Any]:
-    """Date, versions and machine."""
+@dataclass(frozen=True)
+class Training:
+    """How the shipped weights were trained."""
+
+    milestones: dict[str, int]
+    seconds: int
+    seed: int
+    processes: int
+    num_parameters: int
+
+
+def _versions() -> dict[str, str]:
     packages = ("torch", "transformers", "tokenizers", "safetensors")
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": "uncommitted",
-        "command": "python -m bench.embedded_model.score",
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
+    return {"python": platform.python_version()} | {
+        package: version(package) for package in packages
     }
 
 
-def write_results(scores: list[Score]) -> None:
-    """Write `bench/results/embedded_model.json`, keeping what it says of the training."""
+def _known() -> dict[str, Any]:
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
+def _write(results: dict[str, Any]) -> None:
     RESULTS.parent.mkdir(exist_ok=True)
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    known |= measured_with() | {"decoding": "greedy", "skills": [asdict(score) for score in scores]}
-    RESULTS.write_text(json.dumps(known, indent=2) + "\n")
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    if {"training", "skills"} <= results.keys():
+        (embedded_model_dir() / "README.md").write_text(card(results))
+
+
+def write_training(training: Training) -> None:
+    """Record how the weights were made; older scores no longer hold."""
+    _write({"training": asdict(training)})
+
+
+def write_scores(scores: list[Score]) -> None:
+    """Record the scores with their date, versions and machine, and write the model card."""
+    measured: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": "uncommitted",
+        "command": "python -m bench.embedded_model.score",
+        "decoding": "greedy",
+        "versions": _versions(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
+        "skills": [asdict(score) for score in scores],
+    }
+    _write(_known() | measured)

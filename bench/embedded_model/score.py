@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFas
 
 from bench.embedded_model.corpus import text_of
 from bench.embedded_model.example import Example, Skill
-from bench.embedded_model.report import Score, write_results
+from bench.embedded_model.report import Score, write_scores
 from bench.embedded_model.skills import SKILLS
 from models.embedded import embedded_model_dir
 
@@ -49,9 +49,13 @@ class Greedy:
     """The exported model, decoding greedily."""
 
     def __init__(self, folder: Path) -> None:
-        self.tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        self.tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
+            folder, padding_side="left"
+        )
         self.model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-        self.ends = {self.tokenizer.convert_tokens_to_ids(mark) for mark in ("<|im_end|>", "<|endoftext|>")}
+        self.ends = {
+            self.tokenizer.convert_tokens_to_ids(mark) for mark in ("<|im_end|>", "<|endoftext|>")
+        }
 
     def answers(self, prompts: list[str]) -> Iterator[Answer]:
         """The answer to each prompt, in order."""
@@ -60,12 +64,27 @@ class Greedy:
 
     @torch.inference_mode()
     def _batch(self, prompts: list[str]) -> Iterator[Answer]:
-        inputs = self.tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False, return_token_type_ids=False)
-        rows = self.model.generate(
-            **inputs, do_sample=False, temperature=None, top_p=None, top_k=None, max_new_tokens=_MAX_NEW_TOKENS
+        inputs = self.tokenizer(
+            prompts,
+            return_tensors="pt",
+            padding=True,
+            add_special_tokens=False,
+            return_token_type_ids=False,
         )
-        for prompt, row in zip(prompts, rows[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
-            length = next((place for place, token in enumerate(row) if token in self.ends), len(row))
+        rows = self.model.generate(
+            **inputs,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            max_new_tokens=_MAX_NEW_TOKENS,
+        )
+        for prompt, row in zip(
+            prompts, rows[:, inputs["input_ids"].shape[1] :].tolist(), strict=True
+        ):
+            length = next(
+                (place for place, token in enumerate(row) if token in self.ends), len(row)
+            )
             yield Answer(prompt, self.tokenizer.decode(row[:length]), length < len(row))
 
 
@@ -76,8 +95,13 @@ def score(folder: Path, show_failures: int = 0) -> list[Score]:
     for skill in SKILLS:
         examples = probes(skill)
         answers = list(greedy.answers([text_of(skill, example).prompt for example in examples]))
-        right = [answer.is_finished and example.accepts(answer.text) for example, answer in zip(examples, answers, strict=True)]
-        scores.append(Score(skill.name, sum(right), len(right), sum(answer.is_finished for answer in answers)))
+        right = [
+            answer.is_finished and example.accepts(answer.text)
+            for example, answer in zip(examples, answers, strict=True)
+        ]
+        scores.append(
+            Score(skill.name, sum(right), len(right), sum(answer.is_finished for answer in answers))
+        )
         print(f"{skill.name:14} {sum(right):4} of {len(right)}", flush=True)
         wrong = [answer for answer, is_right in zip(answers, right, strict=True) if not is_right]
         for answer in wrong[:show_failures]:
@@ -94,7 +118,7 @@ def main() -> None:
     arguments = parser.parse_args()
     scores = score(arguments.folder, arguments.show_failures)
     if not arguments.dry_run:
-        write_results(scores)
+        write_scores(scores)
 
 
 if __name__ == "__main__":

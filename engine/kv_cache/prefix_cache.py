@@ -31,7 +31,7 @@ def page_key(
         token_ids: all ids of the page, each within int64.
         media_hashes: of images or sounds whose placeholders lie in the page, in order.
     """
-    media = b"".join(_framed(media_hash) for media_hash in media_hashes)
+    media = b"".join([_framed(media_hash) for media_hash in media_hashes])
     return hashlib.sha256(parent_key + _framed(media) + array("q", token_ids).tobytes()).digest()
 
 

@@ -83,9 +83,10 @@ class SequencePages:
         num_new = self.num_pages_for(num_tokens) - num_owned
         if num_new > self.pool.num_available:
             return False
-        for _ in range(num_new):
-            page_ids.append(self.pool.take())
-        self.page_table_SP[sequence.slot_index, num_owned : len(page_ids)] = page_ids[num_owned:]
+        for column in range(num_owned, num_owned + num_new):
+            page_id = self.pool.take()
+            page_ids.append(page_id)
+            self.page_table_SP[sequence.slot_index, column] = page_id
         return True
 
     def publish(self, sequence: Sequence, num_tokens: int) -> None:
@@ -121,10 +122,14 @@ class SequencePages:
 
     def _fill_keys(self, sequence: Sequence, num_keys: int) -> None:
         keys = sequence.page_keys
+        if len(keys) >= num_keys:
+            return
+        parent_key = keys[-1] if keys else root_key(sequence.request.cache_salt)
         for i in range(len(keys), num_keys):
-            parent_key = keys[-1] if keys else root_key(sequence.request.cache_salt)
             start = i * self.page_size
-            keys.append(page_key(parent_key, sequence.token_ids[start : start + self.page_size]))
+            token_ids = sequence.token_ids[start : start + self.page_size]
+            parent_key = page_key(parent_key, token_ids)
+            keys.append(parent_key)
 
     def check(self, running: Iterable[Sequence]) -> None:
         """Assert the invariants of pool, cache and page table, given all holders of pages."""

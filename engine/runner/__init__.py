@@ -7,12 +7,13 @@
     inputs       a plan as that array
     step         the pure function that is compiled: unpack, decode, sample, pack
     arguments    the arrays a step is given: weights, pages, slot state; shapes and placing
-    compile      ahead-of-time compilation, the persistent cache, counting of compilations
-    warmup       compiling the rest in the background
+    executables  compiling the step of a bucket and the two helpers
+    compile      the persistent cache, and the count of compilations nobody planned
     handle       a launched step, and its results on the host
     memory       how many pages fit
     runner       launch
+    model_files  what a model folder says of itself
     build        from a model's name to a runner that has run a real step
 
-Importing `engine.runner` imports no jax.
+`make_runner` (in `build`) is the door. Importing `engine.runner` imports no jax.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -167,7 +168,8 @@ def _num_items(shape: tuple[int, ...]) -> int:
     return num_items
 
 
-def _placed[T](tree: T, sharding: jax.sharding.Sharding) -> T:
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
-    )
+def _placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+    def place(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.tree.map(place, tree)

@@ -8,7 +8,8 @@ A bucket is a pair (tokens, rows); a variant is what its last part computes:
 
 A decode bucket has one token a row; a mixed bucket has any number. FULL serves what GREEDY does
 and PROMPT_LOGPROBS what both do, a mixed bucket serves what a decode bucket does: so the smallest
-mixed FULL bucket alone makes a server, and the others make it fast.
+mixed FULL bucket alone makes a server, and the others make it fast. There are no mixed GREEDY
+buckets: beside a prompt's layers the sampler costs little, and compiling them costs seconds.
 """
 
 from __future__ import annotations
@@ -91,10 +92,9 @@ def all_buckets(config: ResolvedConfig) -> tuple[Bucket, ...]:
     first = Bucket(token_sizes[0], SMALLEST_BUCKET, Variant.FULL, is_decode=False)
     mixed_rows = sorted({SMALLEST_BUCKET, max_rows})
     mixed = [
-        Bucket(num_tokens, num_rows, variant, is_decode=False)
+        Bucket(num_tokens, num_rows, Variant.FULL, is_decode=False)
         for num_tokens in token_sizes
         for num_rows in mixed_rows
-        for variant in (Variant.GREEDY, Variant.FULL)
         if num_rows <= num_tokens
     ]
     decode = [
@@ -114,11 +114,9 @@ def _scoring_bucket(config: ResolvedConfig) -> Bucket:
     return Bucket(num_tokens, min(num_tokens, max_rows), Variant.PROMPT_LOGPROBS, is_decode=False)
 
 
-def _warm_up_order(bucket: Bucket) -> tuple[bool, int, int, int]:
-    """Widest rows first among equal tokens (they raise the limits); greedy mixed steps last of
-    all, because FULL computes the same at little more cost."""
-    is_luxury = not bucket.is_decode and bucket.variant is Variant.GREEDY
-    return (is_luxury, bucket.num_tokens, -bucket.num_rows, bucket.variant)
+def _warm_up_order(bucket: Bucket) -> tuple[int, int, int]:
+    """Widest rows first among equal tokens: they raise the limits."""
+    return (bucket.num_tokens, -bucket.num_rows, bucket.variant)
 
 
 def _padded(num_rows: int) -> int:

@@ -13,7 +13,7 @@ import os
 import platform
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ from engine.errors import SetupError
 COMPILE_EVENT = "/jax/core/compile/backend_compile_duration"
 
 
+_planning = threading.local()
+"""`is_active` in threads that compile on purpose; shared by all counters of the process."""
+
+
 class CompilationCounter:
     """Counts XLA compilations of this process outside `planned`, after `start`.
 
@@ -31,7 +35,6 @@ class CompilationCounter:
     """
 
     def __init__(self) -> None:
-        self._planned = threading.local()
         self._lock = threading.Lock()
         self._is_counting = False
         self._num_unplanned = 0
@@ -51,19 +54,19 @@ class CompilationCounter:
         self._is_counting = False
 
     @contextlib.contextmanager
-    def planned(self) -> Iterator[None]:
+    def planned(self) -> Generator[None]:
         """What this thread compiles inside is part of the warm-up."""
-        self._planned.is_active = True
+        _planning.is_active = True
         try:
             yield
         finally:
-            self._planned.is_active = False
+            _planning.is_active = False
 
-    def _note(self, event: str, duration_s: float, **details: Any) -> None:
-        del duration_s, details
+    def _note(self, event: str, duration_secs: float, **kwargs: Any) -> None:
+        del duration_secs, kwargs
         if event != COMPILE_EVENT or not self._is_counting:
             return
-        if getattr(self._planned, "is_active", False):
+        if getattr(_planning, "is_active", False):
             return
         with self._lock:
             self._num_unplanned += 1

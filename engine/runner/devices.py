@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-import jax
-
 from engine.config import DeviceFacts
+from engine.sharding.mesh import Device
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 CGROUP_USAGE = Path("/sys/fs/cgroup/memory.current")
 
 
-def device_facts(devices: list[jax.Device]) -> DeviceFacts:
+def device_facts(devices: Sequence[Device]) -> DeviceFacts:
     """Facts of the first device; a mesh is made of equal ones."""
     device = devices[0]
     platform = str(device.platform)
@@ -57,7 +57,7 @@ def _read_number(path: Path) -> int | None:
         return None
 
 
-def _device_memory(device: jax.Device) -> tuple[int, int]:
+def _device_memory(device: Device) -> tuple[int, int]:
     stats = device.memory_stats() or {}
     limit = int(stats.get("bytes_limit", 0))
     return limit, limit - int(stats.get("bytes_in_use", 0))

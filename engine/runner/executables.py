@@ -53,14 +53,9 @@ def compile_step(program: StepProgram, bucket: Bucket, num_pages: int) -> StepEx
         f"_r{bucket.num_rows}_{bucket.variant.name.lower()}"
     )
     kv, state = program.abstract_pages_and_state(num_pages)
-    replicated = program.shardings.replicated
-    jitted = jax.jit(
-        step,
-        donate_argnums=(1, 2),
-        out_shardings=StepOutputs(
-            *program.pages_and_state_shardings(), results_RX=replicated, scores_TX=replicated
-        ),
-    )
+    kv_sharding, replicated = program.pages_and_state_shardings()
+    out_shardings: Any = StepOutputs._make((kv_sharding, replicated, replicated, replicated))
+    jitted = jax.jit(step, donate_argnums=(1, 2), out_shardings=out_shardings)
     with _precision(program.config):
         lowered = jitted.lower(
             program.abstract_weights(), kv, state, program.abstract_packed(bucket)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence as Items
 
 import jax
@@ -9,10 +10,40 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.request import TokenLogprobs
+from engine.runner.buckets import Bucket
+from engine.runner.inputs import RowTable
 from engine.runner.step import NUM_GREEDY_COLUMNS, NUM_SCORE_COLUMNS
 from engine.scheduler.plan import PlannedRow, RowResult
 
 Ints = npt.NDArray[np.int32]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RowPlaces:
+    """Where a plan's rows are in a step's results, which have all data shards one after another.
+
+    Attributes:
+        lines: of each row in `results_RX`.
+        first_tokens: index of each row's first token in `scores_TX`.
+    """
+
+    lines: Items[int]
+    first_tokens: Items[int]
+
+    @classmethod
+    def of(cls, shards: Items[RowTable], shard_of_row: Items[int], bucket: Bucket) -> RowPlaces:
+        """The places of rows that were dealt to shards in order."""
+        starts = [(np.cumsum(shard.num_new_R) - shard.num_new_R).tolist() for shard in shards]
+        if len(shards) == 1:
+            return cls(range(len(shard_of_row)), starts[0])
+        lines: list[int] = []
+        first_tokens: list[int] = []
+        num_dealt = [0] * len(shards)
+        for shard in shard_of_row:
+            lines.append(shard * bucket.num_rows + num_dealt[shard])
+            first_tokens.append(shard * bucket.num_tokens + starts[shard][num_dealt[shard]])
+            num_dealt[shard] += 1
+        return cls(lines, first_tokens)
 
 
 class StepHandle:
@@ -20,22 +51,20 @@ class StepHandle:
 
     Args:
         rows: of the plan, in order.
-        result_lines: line of each row in `results_RX`.
-        first_tokens: index on T of each row's first token.
+        places: of these rows in the results.
         results_RX, scores_TX: see `engine.runner.step.StepOutputs`.
     """
 
     def __init__(
         self,
         rows: Items[PlannedRow],
-        result_lines: Items[int],
-        first_tokens: Items[int],
+        places: RowPlaces,
         results_RX: jax.Array,
         scores_TX: jax.Array,
     ) -> None:
         self._rows = rows
-        self._result_lines = result_lines
-        self._first_tokens = first_tokens
+        self._places = places
+        self._num_logprobs = [row.sequence.request.sampling.logprobs for row in rows]
         self._results_RX = results_RX
         self._scores_TX = scores_TX
         results_RX.copy_to_host_async()
@@ -44,7 +73,7 @@ class StepHandle:
 
     def is_ready(self) -> bool:
         """Whether `results` would not block."""
-        return self._results_RX.is_ready()
+        return self._results_RX.is_ready()  # pyright: ignore[reportAttributeAccessIssue]
 
     def results(self) -> list[RowResult]:
         """Block until the step is done; one result per row of its plan, in order.
@@ -53,37 +82,44 @@ class StepHandle:
             Exception: whatever the device reports for a failed step.
         """
         results_RX: Ints = np.asarray(self._results_RX)
-        scores_TX: Ints = np.asarray(self._scores_TX)
+        scores_TX: Ints | None = np.asarray(self._scores_TX) if self._scores_TX.size else None
         tokens = results_RX[:, 0].tolist()
         are_invalid = results_RX[:, 1].tolist()
         return [
             RowResult(
                 tokens[line] if row.is_sampling else None,
                 are_invalid[line] != 0,
-                self._sampled_logprobs(row, results_RX[line]),
-                self._prompt_logprobs(row, first, scores_TX) if row.is_scoring else (),
+                None if logprobs is None else _sampled_logprobs(row, results_RX[line], logprobs),
+                () if scores_TX is None else _prompt_logprobs(row, first_token, scores_TX),
             )
-            for row, line, first in zip(
-                self._rows, self._result_lines, self._first_tokens, strict=True
+            for row, line, first_token, logprobs in zip(
+                self._rows,
+                self._places.lines,
+                self._places.first_tokens,
+                self._num_logprobs,
+                strict=True,
             )
         ]
 
-    def _sampled_logprobs(self, row: PlannedRow, result_X: Ints) -> TokenLogprobs | None:
-        num_wanted = row.sequence.request.sampling.logprobs
-        if num_wanted is None or not row.is_sampling:
-            return None
-        return _token_logprobs(int(result_X[0]), result_X[NUM_GREEDY_COLUMNS:], num_wanted)
 
-    def _prompt_logprobs(
-        self, row: PlannedRow, first_token: int, scores_TX: Ints
-    ) -> tuple[TokenLogprobs, ...]:
-        """Of prompt tokens `[start + 1, min(end + 1, num_prompt_tokens))`."""
-        num_wanted = row.sequence.request.sampling.prompt_logprobs or 0
-        prompt = row.sequence.request.prompt_token_ids
-        return tuple(
-            _token_logprobs(token_id, scores_TX[first_token + offset], num_wanted)
-            for offset, token_id in enumerate(prompt[row.start + 1 : row.end + 1])
-        )
+def _sampled_logprobs(row: PlannedRow, result_X: Ints, num_wanted: int) -> TokenLogprobs | None:
+    if not row.is_sampling:
+        return None
+    return _token_logprobs(int(result_X[0]), result_X[NUM_GREEDY_COLUMNS:], num_wanted)
+
+
+def _prompt_logprobs(
+    row: PlannedRow, first_token: int, scores_TX: Ints
+) -> tuple[TokenLogprobs, ...]:
+    """Of prompt tokens `[start + 1, min(end + 1, num_prompt_tokens))`, if the row is scored."""
+    if not row.is_scoring:
+        return ()
+    num_wanted = row.sequence.request.sampling.prompt_logprobs or 0
+    prompt = row.sequence.request.prompt_token_ids
+    return tuple(
+        _token_logprobs(token_id, scores_TX[first_token + offset], num_wanted)
+        for offset, token_id in enumerate(prompt[row.start + 1 : row.end + 1])
+    )
 
 
 def _token_logprobs(token_id: int, score_X: Ints, num_wanted: int) -> TokenLogprobs:

@@ -1,8 +1,8 @@
 """A plan as one packed array: vectorised over rows, with what is constant kept per slot.
 
-    rows of the plan ──► slot, start, end, flags      one small table a step
-    slots            ──► parameters, prompt length     written when a slot changes hands
-    plan.page_table_SP ► page table                    gathered by slot
+rows of the plan ──► slot, start, end, flags      one small table a step
+slots            ──► parameters, prompt length     written when a slot changes hands
+plan.page_table_SP ► page table                    gathered by slot
 """
 
 from __future__ import annotations
@@ -52,10 +52,7 @@ class RowTable:
     def __init__(self, rows: Items[PlannedRow]) -> None:
         self.rows = rows
         table = np.array(
-            [
-                (row.slot_index, row.start, row.num_new_tokens, row.is_sampling)
-                for row in rows
-            ],
+            [(row.slot_index, row.start, row.num_new_tokens, row.is_sampling) for row in rows],
             np.int32,
         ).reshape(len(rows), 4)
         self.slot_R, self.start_R, self.num_new_R, self.is_sampling_R = table.T
@@ -155,7 +152,8 @@ def _pack_pages(line: Ints, fields: StepFields, shard: RowTable, page_table_SP: 
 
 def _pack_bans(line: Ints, fields: StepFields, shard: RowTable, slots: SlotTable) -> None:
     view = _view(line, fields.ban_RB)
-    for row_index in np.flatnonzero(slots.has_bans_S[shard.slot_R] & (shard.is_sampling_R != 0)):
+    has_bans_R = slots.has_bans_S[shard.slot_R] & (shard.is_sampling_R != 0)
+    for row_index in np.flatnonzero(has_bans_R).tolist():
         bans = bad_word_bans(shard.rows[row_index].sequence)
         view[row_index, : len(bans)] = bans
 

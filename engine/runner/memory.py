@@ -38,7 +38,9 @@ def estimated_temporary_bytes(decoder: DecoderConfig, config: ResolvedConfig) ->
 
     The widest activations of all tokens, and a handful of arrays as large as the logits.
     """
-    token_bytes = 4 * (4 * decoder.d_ff + 8 * decoder.d_model + 4 * decoder.num_heads * decoder.head_dim)
+    token_bytes = 4 * (
+        4 * decoder.d_ff + 8 * decoder.d_model + 4 * decoder.num_heads * decoder.head_dim
+    )
     num_logit_rows = max(config.max_num_seqs, config.prompt_logprobs_chunk_tokens)
     return config.max_num_batched_tokens * token_bytes + 6 * 4 * num_logit_rows * decoder.vocab_size
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence as Items
+from collections.abc import Callable
+from collections.abc import Sequence as Items
 from typing import Any
 
 import jax
+import msgspec
 import numpy as np
 
 from engine.runner.arguments import StepProgram
@@ -18,7 +20,7 @@ from engine.runner.executables import (
     compile_step,
     compile_write_slot_row,
 )
-from engine.runner.handle import StepHandle
+from engine.runner.handle import RowPlaces, StepHandle
 from engine.runner.inputs import RowTable, SlotTable, demand_of, pack_step
 from engine.runner.step import StepOutputs
 from engine.sampling import slot_row
@@ -114,8 +116,16 @@ class Runner:
             executable = compile_step(self.program, bucket, self.num_pages)
         # A new dictionary, not a new entry: `launch` may be reading the old one.
         self._executables = {**self._executables, bucket: executable}
-        self._limits = limits_of(self._executables)
+        self._limits = self._limits_now()
         return executable
+
+    def _limits_now(self) -> StepLimits:
+        limits = limits_of(self._executables)
+        config = self.program.config
+        # A data shard has room for its own slots; before, all rows may happen to be on one shard.
+        if limits.max_rows >= config.max_num_seqs // config.data_parallel_size:
+            return msgspec.structs.replace(limits, max_rows=config.max_num_seqs)
+        return limits
 
     def _try_out(self, executable: StepExecutable) -> None:
         """The first run of an executable is slow; let nobody wait for it."""
@@ -135,15 +145,23 @@ class Runner:
         for row in plan.rows:
             if row.is_new_slot:
                 self._slots.take(row)
-        shards, order = self._split(plan.rows)
+        shards, shard_of_row = self._split(plan.rows)
         demand = demand_of(shards, self._slots)
         executable = self._executables[pick(self._executables, demand)]
         packed = pack_step(shards, plan, executable.fields, self._slots)
         with self._lock:
             self._write_new_slots(plan.rows)
             outputs = self._call(executable, packed)
-        lines, first_tokens = _places(shards, order, executable.bucket)
-        return StepHandle(plan.rows, lines, first_tokens, outputs.results_RX, outputs.scores_TX)
+        places = RowPlaces.of(shards, shard_of_row, executable.bucket)
+        return StepHandle(plan.rows, places, outputs.results_RX, outputs.scores_TX)
+
+    def prove_life(self) -> None:
+        """Run an empty step to its end.
+
+        Raises:
+            Exception: whatever the device reports.
+        """
+        self.launch(StepPlan(0, (), np.zeros((0, 0), np.int32))).results()
 
     def recover(self) -> None:
         """Fresh pages and slot state after a failed step, whose arrays may be gone.
@@ -152,9 +170,14 @@ class Runner:
             Exception: the device cannot even do that.
         """
         with self._lock:
-            self._kv, self._state = [], None
+            self._release()
             self._kv, self._state = self._reset()
             jax.block_until_ready(self._kv)
+
+    def _release(self) -> None:
+        """Let go of pages before new ones are made: there is no room for both."""
+        for array in jax.tree.leaves((self._kv, self._state)):
+            array.delete()
 
     def _call(self, executable: StepExecutable, packed: np.ndarray) -> StepOutputs:
         outputs = executable(self._weights, self._kv, self._state, packed)
@@ -173,30 +196,18 @@ class Runner:
     def _empty_shards(self) -> list[RowTable]:
         return [RowTable(()) for _ in range(self.program.num_data_shards)]
 
-    def _split(self, rows: Items[PlannedRow]) -> tuple[list[RowTable], list[tuple[int, int]]]:
-        """Rows by data shard (slots are dealt in equal ranges), and each row's (shard, row)."""
+    def _split(self, rows: Items[PlannedRow]) -> tuple[list[RowTable], list[int]]:
+        """Rows by data shard (slots are dealt in equal ranges), and the shard of each row."""
         num_shards = self.program.num_data_shards
         if num_shards == 1:
-            return [RowTable(rows)], [(0, row_index) for row_index in range(len(rows))]
+            return [RowTable(rows)], [0] * len(rows)
         slots_per_shard = self.program.config.max_num_seqs // num_shards
+        shard_of_row = [row.slot_index // slots_per_shard for row in rows]
         parts: list[list[PlannedRow]] = [[] for _ in range(num_shards)]
-        order: list[tuple[int, int]] = []
-        for row in rows:
-            shard = row.slot_index // slots_per_shard
-            order.append((shard, len(parts[shard])))
+        for row, shard in zip(rows, shard_of_row, strict=True):
             parts[shard].append(row)
-        return [RowTable(part) for part in parts], order
+        return [RowTable(part) for part in parts], shard_of_row
 
 
 _NO_PLAN: Any = None
 """`pack_step` reads nothing of a plan when no shard has rows."""
-
-
-def _places(
-    shards: Items[RowTable], order: Items[tuple[int, int]], bucket: Bucket
-) -> tuple[list[int], list[int]]:
-    """Of each row of the plan: its line in the results, and the index on T of its first token."""
-    lines = [shard * bucket.num_rows + row for shard, row in order]
-    starts = [np.cumsum(shard.num_new_R) - shard.num_new_R for shard in shards]
-    first_tokens = [shard * bucket.num_tokens + int(starts[shard][row]) for shard, row in order]
-    return lines, first_tokens

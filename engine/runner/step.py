@@ -182,9 +182,7 @@ def _sample(
         inputs.ban_RB,
         model.num_alternatives,
     )
-    scores = Scores(
-        output.logprob_R, output.rank_R, output.top_ids_RA, output.top_logprobs_RA
-    )
+    scores = Scores(output.logprob_R, output.rank_R, output.top_ids_RA, output.top_logprobs_RA)
     return jnp.concatenate([_pack_greedy(output), _pack_scores(scores)], axis=1), state
 
 

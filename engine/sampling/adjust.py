@@ -15,7 +15,7 @@ from engine.sampling.row import PROMPT_BIT
 from engine.sampling.state import SlotState
 
 
-def adjust(
+def adjust(  # noqa: PLR0917 - one argument each for what a row is made of
     logits_RV: jax.Array,
     state: SlotState,
     slot_R: jax.Array,
@@ -31,7 +31,9 @@ def adjust(
     is_allowed_RV = _bits(mask_RW, logits_RV.shape[1])
     biased_RV = jnp.where(is_allowed_RV, logits_RV + state.bias_SV[slot_R], -jnp.inf)
     penalised_RV = _penalise(biased_RV, state.token_counts_SV[slot_R], knobs)
-    return jnp.where(knobs.uses_slot_row_R[:, None], clean(penalised_RV), logits_RV)
+    adjusted_RV = jnp.where(knobs.uses_slot_row_R[:, None], clean(penalised_RV), logits_RV)
+    # Else XLA computes all this again for each of its readers.
+    return lax.optimization_barrier(adjusted_RV)
 
 
 def _allowed_words(

@@ -1,8 +1,7 @@
-"""What every path does with a row of logits: make it comparable, find its best id.
+"""A row of logits made comparable: no infinities above, no NaN unnoticed, floats that sort as ints.
 
 A float's bits, with the lower 31 flipped for negative numbers, order as integers like the floats
-themselves. Integer comparisons and reductions vectorise where NaN-aware ones of floats do not, and
-NaNs show as keys beyond those of the infinities.
+themselves.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ import numpy as np
 from jax import lax
 
 LARGEST = np.float32(np.finfo(np.float32).max)
-_LOWER_BITS = 0x7FFFFFFF
-_INFINITY_BITS = 0x7F800000
 
 
 def clean(logits_RV: jax.Array) -> jax.Array:
@@ -24,37 +21,9 @@ def clean(logits_RV: jax.Array) -> jax.Array:
 
 
 def sortable(floats: jax.Array) -> jax.Array:
-    """int32 keys that compare like the float32 `floats`."""
+    """int32 keys that compare like the float32 `floats`. Applied to the bits it undoes itself."""
     bits = lax.bitcast_convert_type(floats, jnp.int32)
-    return bits ^ ((bits >> 31) & jnp.int32(_LOWER_BITS))
-
-
-def from_sortable(keys: jax.Array) -> jax.Array:
-    """The floats of `sortable` keys: flipping twice changes nothing."""
-    bits = keys ^ ((keys >> 31) & jnp.int32(_LOWER_BITS))
-    return lax.bitcast_convert_type(bits, jnp.float32)
-
-
-def best_logit(logits_RV: jax.Array) -> jax.Array:
-    """The largest logit, float32 [R]; NaN when any is NaN."""
-    key_RV = sortable(logits_RV)
-    ends = (jnp.int32(-(2**31)), jnp.int32(2**31 - 1))
-    largest_R, smallest_R = lax.reduce((key_RV, key_RV), ends, _widen, (1,))
-    is_nan_R = (largest_R > _INFINITY_BITS) | (smallest_R < ~_INFINITY_BITS)
-    return jnp.where(is_nan_R, jnp.float32(jnp.nan), from_sortable(largest_R))
-
-
-def _widen(
-    left: tuple[jax.Array, jax.Array], right: tuple[jax.Array, jax.Array]
-) -> tuple[jax.Array, jax.Array]:
-    return jnp.maximum(left[0], right[0]), jnp.minimum(left[1], right[1])
-
-
-def first_id(logits_RV: jax.Array, logit_R: jax.Array) -> jax.Array:
-    """Lowest id that has the logit `logit_R`, int32 [R]; V - 1 when none has."""
-    last_id = jnp.int32(logits_RV.shape[1] - 1)
-    id_RV = lax.broadcasted_iota(jnp.int32, logits_RV.shape, 1)
-    return jnp.min(jnp.where(logits_RV == logit_R[:, None], id_RV, last_id), axis=1)
+    return bits ^ ((bits >> 31) & jnp.int32(0x7FFFFFFF))
 
 
 def is_unusable(best_logit_R: jax.Array) -> jax.Array:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from engine.sampling.logits import best_logit, clean
+from engine.sampling.logits import clean
 from engine.sampling.mass import join, limbs, sum_integers
+from engine.sampling.ranking import best_id, top_ids
 
 
 class Scores(NamedTuple):
@@ -40,7 +40,8 @@ def score_tokens(logits_TV: jax.Array, target_T: jax.Array, num_alternatives: in
         `Scores` with T in the place of R. NaN where the logits hold a NaN.
     """
     logits_TV = clean(logits_TV.astype(jnp.float32))
-    return score(logits_TV, best_logit(logits_TV), target_T, num_alternatives)
+    _, best_logit_T = best_id(logits_TV)
+    return score(logits_TV, best_logit_T, target_T, num_alternatives)
 
 
 def score(
@@ -52,7 +53,7 @@ def score(
     odds_RV = jnp.exp(logits_RV - best_logit_R[:, None])
     *limb_sums_R, num_larger_R = sum_integers((*limbs(odds_RV), is_larger_RV))
     log_total_R = jnp.log(join(tuple(limb_sums_R), logits_RV.shape[1]))
-    top_logits_RA, top_ids_RA = lax.top_k(logits_RV, num_alternatives)
+    top_ids_RA, top_logits_RA = top_ids(logits_RV, num_alternatives)
     return Scores(
         logprob_R=token_logit_R1[:, 0] - best_logit_R - log_total_R,
         rank_R=num_larger_R + 1,

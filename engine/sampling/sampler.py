@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from engine.sampling.adjust import adjust
 from engine.sampling.draw import pick
 from engine.sampling.knobs import Knobs, unpack
-from engine.sampling.logits import best_logit, clean, first_id, is_unusable
+from engine.sampling.logits import clean, is_unusable
 from engine.sampling.logprobs import score
 from engine.sampling.randomness import random_word
+from engine.sampling.ranking import best_id
 from engine.sampling.state import SlotState, remember
 from engine.sampling.truncate import truncated_weights
 
@@ -48,9 +49,7 @@ def sample_greedy(
         slot_R: int32, slot of each row; padding rows name the trash slot.
         is_sampling_R: bool; other rows leave no trace in `state`.
     """
-    logits_RV = clean(logits_RV)
-    best_logit_R = best_logit(logits_RV)
-    token_R = first_id(logits_RV, best_logit_R)
+    token_R, best_logit_R = best_id(clean(logits_RV))
     num_rows = token_R.shape[0]
     output = SampleOutput(
         token_R=token_R,
@@ -63,7 +62,7 @@ def sample_greedy(
     return output, remember(state, _writing_slot(state, slot_R, is_sampling_R), token_R)
 
 
-def sample_full(
+def sample_full(  # noqa: PLR0917 - the arrays of one step, in packing order
     logits_RV: jax.Array,
     state: SlotState,
     slot_R: jax.Array,
@@ -90,28 +89,28 @@ def sample_full(
     """
     knobs = unpack(parameters_RF)
     raw_RV = clean(logits_RV)
-    raw_best_R = best_logit(raw_RV)
+    _, raw_best_R = best_id(raw_RV)
     logits_RV = adjust(raw_RV, state, slot_R, knobs, num_output_R, ban_RB)
-    best_logit_R = best_logit(logits_RV)
-    token_R = _choose(logits_RV, best_logit_R, knobs, output_position_R)
+    best_id_R, best_logit_R = best_id(logits_RV)
+    drawn_R = _draw(logits_RV, best_logit_R, knobs, output_position_R)
+    token_R = jnp.where(knobs.temperature_R > 0, drawn_R, best_id_R)
     scores = score(raw_RV, raw_best_R, token_R, num_alternatives)
     is_invalid_R = (is_unusable(raw_best_R) | is_unusable(best_logit_R)) & is_sampling_R
     output = SampleOutput(token_R, is_invalid_R, *scores)
     return output, remember(state, _writing_slot(state, slot_R, is_sampling_R), token_R)
 
 
-def _choose(
+def _draw(
     logits_RV: jax.Array, best_logit_R: jax.Array, knobs: Knobs, position_R: jax.Array
 ) -> jax.Array:
-    """The best id where the temperature is 0, elsewhere one drawn. int32 [R]."""
+    """An id from each row's truncated distribution, int32 [R]."""
     word_R = random_word(
         knobs.seed_low_R,
         knobs.seed_high_R,
         knobs.sequence_index_R,
         position_R.astype(jnp.uint32),
     )
-    drawn_R = pick(truncated_weights(logits_RV, best_logit_R, knobs), word_R)
-    return jnp.where(knobs.temperature_R > 0, drawn_R, first_id(logits_RV, best_logit_R))
+    return pick(truncated_weights(logits_RV, best_logit_R, knobs), word_R)
 
 
 def _writing_slot(state: SlotState, slot_R: jax.Array, is_sampling_R: jax.Array) -> jax.Array:

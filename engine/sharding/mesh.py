@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -12,9 +12,12 @@ from engine.errors import SetupError
 from models.config import DecoderConfig
 from models.logical_axes import MESH_AXES
 
+Device: TypeAlias = Any
+"""`jax.Device`, which type checkers do not see as a type."""
+
 
 def make_mesh(
-    devices: Sequence[jax.Device], *, data_parallel_size: int, tensor_parallel_size: int
+    devices: Sequence[Device], *, data_parallel_size: int, tensor_parallel_size: int
 ) -> Mesh:
     """A mesh of `data_parallel_size` x `tensor_parallel_size` of the first devices.
 

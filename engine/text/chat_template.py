@@ -62,6 +62,7 @@ class ChatTemplate:
     Attributes:
         content_format: `openai` when the template goes through content parts itself, `string`
             when it wants each message's content as one text.
+        takes_text: content may be one text; false only where `openai` is the sole format.
         variables: every name the template reads from outside.
         knows_developer: the template handles the role `developer` itself.
 
@@ -83,6 +84,8 @@ class ChatTemplate:
         except (jinja2.TemplateError, RecursionError) as error:
             raise TemplateError(f"The chat template cannot be read: {error}") from error
         self.variables = frozenset(meta.find_undeclared_variables(tree))
+        tests = {test.name for test in tree.find_all(nodes.Test)}
+        self.takes_text = _content_format(tree) == "string" or "string" in tests
         self.knows_developer = "developer" in source
         self.content_format: ContentFormat = _content_format(tree)
 

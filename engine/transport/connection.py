@@ -14,6 +14,9 @@ import zmq
 
 from engine.messages import ToClient, ToEngine
 
+NEVER_MS = 24 * 3600 * 1000
+"""-1 would be "never", but then ZeroMQ drops what had arrived before the connection broke."""
+
 
 class Connection:
     """Calls `on_message` for each message and `on_lost` once when the engine's end breaks."""
@@ -29,7 +32,7 @@ class Connection:
         self._on_lost = on_lost
         self._context = zmq.Context(io_threads=1)
         self._socket = self._context.socket(zmq.DEALER)
-        self._socket.set(zmq.RECONNECT_IVL, -1)
+        self._socket.set(zmq.RECONNECT_IVL, NEVER_MS)
         self._socket.set(zmq.SNDHWM, 0)
         self._socket.set(zmq.RCVHWM, 0)
         self._socket.set(zmq.LINGER, 0)
@@ -65,11 +68,25 @@ class Connection:
         self._context.term()
 
     def _read(self) -> None:
-        while self._is_open and self._socket.get(zmq.EVENTS) & zmq.POLLIN:
+        self._read_messages()
+        if self._is_open and _has_message(self._monitor):
+            # What the engine said last may have arrived since we looked.
+            self._read_messages()
+            self._lose()
+
+    def _lose(self) -> None:
+        if self._is_open:
+            self.close()
+            self._on_lost()
+
+    def _read_messages(self) -> None:
+        while self._is_open and _has_message(self._socket):
             payload = self._socket.recv(zmq.NOBLOCK)
             # Empty messages only ask whether we are still here.
             if payload:
                 self._on_message(self._decoder.decode(payload))
-        if self._is_open and self._monitor.get(zmq.EVENTS) & zmq.POLLIN:
-            self.close()
-            self._on_lost()
+
+
+def _has_message(socket: zmq.Socket[bytes]) -> bool:
+    # Asking also rearms the edge of the socket's file.
+    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)

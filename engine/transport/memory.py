@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import time
 
 from engine.messages import ToClient, ToEngine
 from engine.transport.endpoint import ClientId, Incoming
@@ -16,7 +17,9 @@ class MemoryEndpoint:
         self._outgoing: dict[ClientId, collections.deque[ToClient]] = {}
 
     def receive(self, timeout_s: float) -> list[Incoming]:
-        """What clients have put; never waits, as nobody else could put anything meanwhile."""
+        """What clients have put. With nothing there it sleeps: other threads may be at work."""
+        if timeout_s and not self._arrived:
+            time.sleep(timeout_s)
         arrived = list(self._arrived)
         self._arrived.clear()
         return arrived

@@ -8,6 +8,8 @@ from engine.errors import ModelFormatError
 from engine.weights.checkpoint import Checkpoint, WeightArray
 from models.weight_rules import WeightRule, fuse
 
+ALIGNMENT_BYTES = 64
+
 
 def verify_checkpoint(
     checkpoint: Checkpoint, rules: tuple[WeightRule, ...], supported_dtypes: frozenset[str]
@@ -41,7 +43,21 @@ def assemble(
 ) -> WeightArray:
     """The parameter of `rule` in `dtype`, fused per shard of the mesh's "model" axis.
 
-    A single source of the right dtype is a view of the mapped file: nothing is copied.
+    It is in memory of its own. On CPU jax takes over aligned numpy memory instead of copying it
+    (whatever `may_alias` says, jax 0.10), and weights must not live in a mapped file: whoever
+    truncates it would kill the process.
     """
-    fused = fuse([checkpoint.tensor(name) for name in rule.sources], num_shards)
+    sources = [checkpoint.tensor(name) for name in rule.sources]
+    if len(sources) == 1:
+        return _aligned_copy(sources[0], dtype)
+    fused = fuse(sources, num_shards)
     return fused if fused.dtype == dtype else fused.astype(dtype)
+
+
+def _aligned_copy(source: WeightArray, dtype: np.dtype) -> WeightArray:
+    """A cast copy that jax can take over on CPU without copying again."""
+    buffer = np.empty(source.size * dtype.itemsize + ALIGNMENT_BYTES, np.uint8)
+    begin = -buffer.ctypes.data % ALIGNMENT_BYTES
+    copy = buffer[begin : begin + source.size * dtype.itemsize].view(dtype).reshape(source.shape)
+    np.copyto(copy, source, casting="unsafe")
+    return copy

@@ -100,9 +100,7 @@ def _file_names(folder: ModelFolder) -> list[str]:
         return sorted(set(_weight_map(folder).values()))
     if folder.has(SINGLE_FILE):
         return [SINGLE_FILE]
-    others = [
-        name for suffix in (".bin", ".pt", ".pth", ".gguf") for name in folder.names(suffix)
-    ]
+    others = [name for suffix in (".bin", ".pt", ".pth", ".gguf") for name in folder.names(suffix)]
     if others:
         raise ModelFormatError(
             f"{folder.path / others[0]}: only safetensors weights are read; convert the model."

@@ -120,7 +120,9 @@ def _tensor(file: Path, name: str, record: Any, data_begin: int) -> TensorEntry:
         raise _Defect(f"{name!r} has an impossible shape or data_offsets")
     begin, end = offsets
     if math.prod(shape) * SAFETENSORS_ITEM_BYTES[dtype] != end - begin:
-        raise _Defect(f"{name!r} of shape {list(shape)} and dtype {dtype} is not {end - begin} bytes")
+        raise _Defect(
+            f"{name!r} of shape {list(shape)} and dtype {dtype} is not {end - begin} bytes"
+        )
     return TensorEntry(file, name, dtype, shape, data_begin + begin, data_begin + end)
 
 
@@ -136,7 +138,9 @@ def _check_layout(tensors: list[TensorEntry], data_begin: int, size: int) -> Non
     position = data_begin
     for entry in sorted(tensors, key=lambda entry: (entry.begin, entry.end)):
         if entry.end > size:
-            raise _Defect(f"the file is truncated: {entry.name!r} ends at byte {entry.end} of {size}")
+            raise _Defect(
+                f"the file is truncated: {entry.name!r} ends at byte {entry.end} of {size}"
+            )
         if entry.begin < position:
             raise _Defect(f"{entry.name!r} overlaps another tensor")
         if entry.begin > position:

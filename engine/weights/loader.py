@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import jax
-import numpy as np
 
 from engine.weights.assemble import assemble, verify_checkpoint
 from engine.weights.checkpoint import Checkpoint, WeightArray
@@ -63,6 +62,4 @@ def load_weights(
 
 
 def _place(array: WeightArray, sharding: jax.sharding.Sharding) -> jax.Array:
-    # may_alias=False: an array must not live in the mapped file, which someone may truncate.
-    placed = jax.device_put(np.asarray(array), sharding, may_alias=False)
-    return placed.block_until_ready()
+    return jax.device_put(array, sharding).block_until_ready()

@@ -60,8 +60,8 @@ class Attention(nnx.Module):
         if self.q_norm is not None and self.k_norm is not None:
             q_TQH, k_TKH = self.q_norm(q_TQH), self.k_norm(k_TKH)
         q_TQH, k_TKH = rotate(q_TQH, angles), rotate(k_TKH, angles)
-        qkv = tuple(x.astype(self.dtype) for x in (q_TQH, k_TKH, v_TKH))
-        o_TQH, kv = self._attend(*qkv, kv, batch, is_decode=is_decode)
+        q_TQH, k_TKH, v_TKH = (x.astype(self.dtype) for x in (q_TQH, k_TKH, v_TKH))
+        o_TQH, kv = self._attend(q_TQH, k_TKH, v_TKH, kv, batch, is_decode=is_decode)
         return self.output(o_TQH.reshape(o_TQH.shape[0], -1)), kv
 
     def _split(self, qkv_TX: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

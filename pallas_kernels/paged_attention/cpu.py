@@ -14,6 +14,7 @@ sees nothing changes nothing (weights 0, rescaling by exactly 1).
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,8 @@ from pallas_kernels.row_sum import row_sum
 CHUNK_TOKENS = 128
 TILE_TOKENS = 8
 MIN_MATMUL_ROWS = 8
+COMPUTED_AS = {"float16": "float32"}
+"""CPUs multiply float16 slowly, and in an order that depends on the number of rows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +39,13 @@ class _Settings:
     scale: float
     window: int
     softcap: float | None
+
+
+class _Row(NamedTuple):
+    """Where one row's keys and values are."""
+
+    page_ids_P: jax.Array
+    kv_len: jax.Array
 
 
 def attend(
@@ -73,7 +83,8 @@ def _attend_rows(
 
     def attend_row(row: tuple[jax.Array, ...]) -> jax.Array:
         q_QH, position, page_ids_P, kv_len = row
-        return _attend_tile(q_QH[None], position[None], page_ids_P, kv_len, kv, settings)[0]
+        where = _Row(page_ids_P, kv_len)
+        return _attend_tile(q_QH[None], position[None], where, kv, settings)[0]
 
     return lax.map(attend_row, (q_TQH, batch.positions_T, batch.page_table_RP, batch.kv_lens_R))
 
@@ -100,7 +111,8 @@ def _attend_tiles(
         kv_len = batch.kv_lens_R[row]
         positions = kv_len - num_new + offset + jnp.arange(TILE_TOKENS, dtype=jnp.int32)
         q = lax.dynamic_slice_in_dim(q_TQH, start, TILE_TOKENS)
-        o = _attend_tile(q, positions, batch.page_table_RP[row], kv_len, kv, settings)
+        where = _Row(batch.page_table_RP[row], kv_len)
+        o = _attend_tile(q, positions, where, kv, settings)
         return lax.dynamic_update_slice_in_dim(o_TQH, o, start, axis=0)
 
     o_TQH = jnp.zeros(q_TQH.shape, jnp.float32)
@@ -116,8 +128,7 @@ def _tile_ends(batch: RaggedBatch) -> jax.Array:
 def _attend_tile(
     q_XQH: jax.Array,
     position_X: jax.Array,
-    page_ids_P: jax.Array,
-    kv_len: jax.Array,
+    row: _Row,
     kv: KVPages,
     settings: _Settings,
 ) -> jax.Array:
@@ -129,7 +140,7 @@ def _attend_tile(
     missing = max(0, MIN_MATMUL_ROWS - q_MY.shape[0])
     q_MY = jnp.pad(q_MY, ((0, missing), (0, 0)))
     position_M = jnp.pad(position_M, (0, missing))
-    o_MY = _attend_pages(q_MY, position_M, page_ids_P, kv_len, kv, settings)
+    o_MY = _attend_pages(q_MY, position_M, row, kv, settings)
     o_XQY = o_MY[: num_tokens * num_heads].reshape(num_tokens, num_heads, -1)
     return _own_columns(o_XQY, num_kv_heads)
 
@@ -155,25 +166,27 @@ def _own_columns(o_XQY: jax.Array, num_kv_heads: int) -> jax.Array:
 def _attend_pages(
     q_MY: jax.Array,
     position_M: jax.Array,
-    page_ids_P: jax.Array,
-    kv_len: jax.Array,
+    row: _Row,
     kv: KVPages,
     settings: _Settings,
 ) -> jax.Array:
-    """Online softmax over the chunks of one row's pages, `o_MY` float32; zeros where kv_len is 0."""
+    """Online softmax over the chunks of a row's pages: float32 `o_MY`, zeros if kv_len is 0."""
+    stored_as, q_MY = q_MY.dtype, q_MY.astype(COMPUTED_AS.get(str(q_MY.dtype), q_MY.dtype))
     pages_per_chunk = _pages_per_chunk(kv[0].shape[1])
     chunk_tokens = pages_per_chunk * kv[0].shape[1]
 
     def read(pages: jax.Array, chunk_index: jax.Array) -> jax.Array:
-        ids = lax.dynamic_slice_in_dim(page_ids_P, chunk_index * pages_per_chunk, pages_per_chunk)
-        return from_stored(pages[ids], q_MY.dtype).reshape(chunk_tokens, -1)
+        ids = lax.dynamic_slice_in_dim(
+            row.page_ids_P, chunk_index * pages_per_chunk, pages_per_chunk
+        )
+        return from_stored(pages[ids], stored_as).astype(q_MY.dtype).reshape(chunk_tokens, -1)
 
     def attend_chunk(
         chunk_index: jax.Array, state: tuple[jax.Array, jax.Array, jax.Array]
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         max_M1, sum_M1, o_MY = state
         key_position_C = chunk_index * chunk_tokens + jnp.arange(chunk_tokens, dtype=jnp.int32)
-        is_written_C = key_position_C < kv_len
+        is_written_C = key_position_C < row.kv_len
         k_CY, v_CY = (read(pages, chunk_index) for pages in kv)
         v_CY = jnp.where(is_written_C[:, None], v_CY, 0)  # 0 * NaN is NaN
         scores_MC = _scores(q_MY, k_CY, settings)
@@ -192,7 +205,7 @@ def _attend_pages(
         jnp.zeros((num_rows, 1), jnp.float32),
         jnp.zeros(q_MY.shape, jnp.float32),
     )
-    first, end = _chunk_range(position_M[0], kv_len, chunk_tokens, settings.window)
+    first, end = _chunk_range(position_M[0], row.kv_len, chunk_tokens, settings.window)
     _, sum_M1, o_MY = lax.fori_loop(first, end, attend_chunk, start)
     return jnp.where(sum_M1 > 0, o_MY / sum_M1, 0.0)
 

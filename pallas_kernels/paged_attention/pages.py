@@ -21,7 +21,7 @@ STORED_AS: dict[str, str] = {"float32": "float32", "bfloat16": "uint16", "float1
 """Dtype of a model to the dtype its keys and values are stored in."""
 
 
-def make_kv_pages(
+def make_kv_pages(  # noqa: PLR0917
     num_pages: int, page_size: int, num_kv_heads: int, head_dim: int, dtype: str, platform: str
 ) -> KVPages:
     """Zeroed K and V `[N, Z, K*H]` of one layer for a model of `dtype`, in its stored dtype.

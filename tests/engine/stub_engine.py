@@ -11,7 +11,7 @@ import time
 from engine.config import EngineConfig
 from engine.core import EngineCore
 from engine.errors import ModelFormatError
-from engine.loading import Loaded, OnProgress
+from engine.loading import Loaded, Report
 from engine.process import main
 from engine.scheduler.scheduler import Scheduler
 
@@ -28,11 +28,11 @@ class SlowRunner(WORLD["FakeRunner"]):
         return super().launch(plan)
 
 
-def load(config: EngineConfig, on_progress: OnProgress) -> Loaded:
+def load(config: EngineConfig, report: Report) -> Loaded:
     if config.model == "broken":
         raise ModelFormatError("config.json of broken is no JSON")
     core = EngineCore(Scheduler(WORLD["CONFIG"], [WORLD["EOS"]]), SlowRunner())
-    return Loaded(core, WORLD["INFO"], lambda: on_progress("compiling steps", 1, 1))
+    return Loaded(core, WORLD["INFO"], lambda: report("compiling steps", 1, 1), lambda: None)
 
 
 if __name__ == "__main__":

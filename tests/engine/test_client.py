@@ -3,12 +3,14 @@ from __future__ import annotations
 import asyncio
 import os
 import pathlib
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -56,7 +58,7 @@ def tokens(deltas):
 
 async def until(is_true, timeout_s=10.0):
     async with asyncio.timeout(timeout_s):
-        while not is_true():
+        while not is_true():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -119,6 +121,20 @@ async def test_a_request_that_does_not_fit_is_refused_by_a_typed_error(start, ma
     client, _ = await start()
     with pytest.raises(ContextLengthError):
         await collect(client, make_request("long", num_prompt_tokens=500))
+
+
+async def test_ids_outside_the_vocabulary_never_reach_the_engine(start, make_request):
+    client, _ = await start()
+    request = msgspec.structs.replace(make_request("ada"), prompt_token_ids=(1, 97))
+    with pytest.raises(InvalidParameterError):
+        await collect(client, request)
+
+
+async def test_a_terminated_engine_leaves_the_decision_to_its_parent(start, make_request):
+    client, host = await start()
+    os.kill(host.process_id, signal.SIGTERM)
+    assert len(tokens(await collect(client, make_request("ada")))) == 12
+    assert client.num_restarts == 0
 
 
 async def test_two_live_requests_cannot_share_an_id(start, make_request):
@@ -194,10 +210,7 @@ async def test_a_frozen_engine_is_out_of_rotation_then_replaced(start, make_requ
 
 async def test_a_request_that_kills_engines_is_not_tried_for_ever(start, make_request):
     client, _ = await start(restart_policy=RestartPolicy(first_delay_s=0.01))
-    poison = make_request("poison")
-    poison = type(poison)(
-        request_id="poison", prompt_token_ids=(66, 1), sampling=poison.sampling, num_sequences=1
-    )
+    poison = msgspec.structs.replace(make_request("poison"), prompt_token_ids=(66, 1))
     with pytest.raises(EngineDiedError):
         await collect(client, poison)
     await until(lambda: client.is_ready)
@@ -277,7 +290,7 @@ async def test_the_socket_is_private_and_does_not_outlive_the_client(start):
     process_id = host.process_id
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
     await client.close()
-    assert not os.path.exists(folder)
+    assert not pathlib.Path(folder).exists()  # noqa: ASYNC240
     with pytest.raises(ProcessLookupError):
         os.kill(process_id, 0)
 
@@ -315,7 +328,7 @@ asyncio.run(main())
     while os.path.exists(f"/proc/{process_id}") and time.monotonic() < deadline_s:
         time.sleep(0.02)
     assert not os.path.exists(f"/proc/{process_id}")
-    os.rmdir(folder) if not os.listdir(folder) else None
+    shutil.rmtree(folder)
 
 
 def test_a_client_process_imports_no_jax():

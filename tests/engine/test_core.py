@@ -144,13 +144,12 @@ def test_a_victim_keeps_the_tokens_it_had(make_core, make_request, run_all, expe
     assert got == expected["ada"][: len(got)]
 
 
-def test_a_device_that_runs_nothing_ends_the_engine(make_core, make_request, runner):
+def test_a_device_that_runs_nothing_ends_the_engine(make_core, make_request, run_all, runner):
     core = make_core(runner)
     core.add(make_request("ada"))
     runner.fails_with = RuntimeError("device lost")
     with pytest.raises(EngineDiedError):
-        for _ in range(10):
-            core.step()
+        run_all(core)
 
 
 def test_a_device_that_cannot_recover_ends_the_engine(make_core, make_request, runner, monkeypatch):
@@ -203,6 +202,17 @@ def test_aborted_work_stops_within_two_steps(make_core, make_request, runner):
         assert core.step() == []
     assert not core.has_work()
     assert len([entry for entry in runner.log if entry.startswith("launch")]) == num_before
+
+
+def test_work_that_cannot_run_yet_is_a_stall(make_core, make_request, runner):
+    core = make_core(runner)
+    core.add(make_request("scored", prompt_logprobs=0))
+    core.step()
+    assert core.has_work()
+    assert core.is_stalled
+    core.add(make_request("plain"))
+    core.step()
+    assert not core.is_stalled
 
 
 def test_every_delivered_token_is_counted(make_core, make_request):

@@ -36,9 +36,20 @@ _ADD = Phrasings(
         "Can you add {0} and {1}?",
         "Tell me the sum of {0} and {1}.",
     ),
-    ("Can you compute {0} + {1}?", "How much is {0} added to {1}?", "What's {0} plus {1}?", "Please compute {0} + {1}.", "Work out {0} + {1}.",
-     "Please calculate {0} + {1}.", "Tell me {0} + {1}.", "Add the numbers {0} and {1}, please.", "Do you know {0} + {1}?", "{0} + {1} is what?",
-     "I have {0} books and get {1} more. How many books do I have?", "Give me the sum of {0} and {1}."),
+    (
+        "Can you compute {0} + {1}?",
+        "How much is {0} added to {1}?",
+        "What's {0} plus {1}?",
+        "Please compute {0} + {1}.",
+        "Work out {0} + {1}.",
+        "Please calculate {0} + {1}.",
+        "Tell me {0} + {1}.",
+        "Add the numbers {0} and {1}, please.",
+        "Do you know {0} + {1}?",
+        "{0} + {1} is what?",
+        "I have {0} books and get {1} more. How many books do I have?",
+        "Give me the sum of {0} and {1}.",
+    ),
 )
 _SUBTRACT = Phrasings(
     (
@@ -61,9 +72,19 @@ _SUBTRACT = Phrasings(
         "Can you subtract {1} from {0}?",
         "There were {0} birds and {1} left. How many birds are left?",
     ),
-    ("Can you compute {0} - {1}?", "How much is {0} minus {1}?", "What's {0} minus {1}?", "Please compute {0} - {1}.", "Work out {0} - {1}.",
-     "Please calculate {0} - {1}.", "Please subtract {1} from {0}.", "Tell me {0} - {1}.", "Do you know {0} - {1}?", "{0} - {1} is what?",
-     "I have {0} cakes and eat {1}. How many cakes are left?"),
+    (
+        "Can you compute {0} - {1}?",
+        "How much is {0} minus {1}?",
+        "What's {0} minus {1}?",
+        "Please compute {0} - {1}.",
+        "Work out {0} - {1}.",
+        "Please calculate {0} - {1}.",
+        "Please subtract {1} from {0}.",
+        "Tell me {0} - {1}.",
+        "Do you know {0} - {1}?",
+        "{0} - {1} is what?",
+        "I have {0} cakes and eat {1}. How many cakes are left?",
+    ),
 )
 _MULTIPLY = Phrasings(
     (
@@ -88,8 +109,18 @@ _MULTIPLY = Phrasings(
         "What is {0} × {1}?",
         "There are {0} boxes with {1} pens each. How many pens are there?",
     ),
-    ("Can you compute {0} * {1}?", "What's {0} times {1}?", "Please compute {0} * {1}.", "Work out {0} * {1}.", "Please calculate {0} * {1}.",
-     "Do you know {0} times {1}?", "Tell me {0} * {1}.", "{0} * {1} is what?", "How much is {0} x {1}?", "Can you multiply {0} and {1}?"),
+    (
+        "Can you compute {0} * {1}?",
+        "What's {0} times {1}?",
+        "Please compute {0} * {1}.",
+        "Work out {0} * {1}.",
+        "Please calculate {0} * {1}.",
+        "Do you know {0} times {1}?",
+        "Tell me {0} * {1}.",
+        "{0} * {1} is what?",
+        "How much is {0} x {1}?",
+        "Can you multiply {0} and {1}?",
+    ),
 )
 
 
@@ -146,4 +177,4 @@ def make(rng: random.Random, split: Split) -> Example:
     )
 
 
-SKILL = Skill("arithmetic", 2.5, make, (_ADD, _SUBTRACT, _MULTIPLY))
+SKILL = Skill("arithmetic", 4.0, make, (_ADD, _SUBTRACT, _MULTIPLY))

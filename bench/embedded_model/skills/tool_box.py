@@ -181,8 +181,8 @@ KINDS = (
                 "Compute the sum of {0} and {1}.",
             ),
             (
-                "What is the sum of {0} and {1}?",
-                "Can you add {0} and {1}?",
+                "Use the tool for {0} plus {1}.",
+                "Let the tool add {0} and {1}.",
                 "Add the numbers {0} and {1}.",
             ),
         ),

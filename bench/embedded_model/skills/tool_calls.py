@@ -56,10 +56,10 @@ def calls_are(*expected: Call) -> Check:
 
 
 def tool_list(rng: random.Random, split: Split, *needed: Tool) -> tuple[Tool, ...]:
-    """The needed tools among up to two others, in random order."""
+    """The needed tools among at most one other, in random order."""
     tools = list(needed)
     kinds = {tool["function"]["name"] for tool in needed}
-    for _ in range(rng.choice((0, 0, 1, 1, 2))):
+    for _ in range(rng.choice((0, 0, 0, 1, 1))):
         other, _names = build(draw_kind(rng), rng, split)
         if other["function"]["name"] not in kinds and other["function"]["description"] not in {
             t["function"]["description"] for t in tools

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence as Rows
+from collections.abc import Callable
+from collections.abc import Sequence as Rows
 from typing import Any
 
 import jax
@@ -105,11 +106,11 @@ class World:
         )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sequence() -> Callable[..., Sequence]:
     return make_sequence
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def world() -> type[World]:
     return World

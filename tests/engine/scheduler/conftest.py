@@ -135,7 +135,8 @@ class World:
     expected_output = staticmethod(expected_output)
     score = staticmethod(score)
 
-    def __init__(self, **changes) -> None:
+    def __init__(self, *, depth: int = 1, **changes) -> None:
+        self.depth = depth  # steps that may be under way when the next one is planned
         settings = {
             "num_pages": 64,
             "page_size": 4,
@@ -210,7 +211,7 @@ class World:
             while self.in_flight:
                 self.settle()
         plan = self.launch()
-        if len(self.in_flight) > (plan is not None):
+        if len(self.in_flight) > (self.depth if plan is not None else 0):
             self.settle()
         return plan
 

@@ -38,6 +38,7 @@ def machine(make_world: Any) -> type[RuleBasedStateMachine]:
             page_size=st.sampled_from([1, 2, 4]),
             num_tokens_held=st.sampled_from([28, 40, 80]),
             max_num_seqs=st.integers(1, 6),
+            depth=st.integers(1, 3),
             budget=st.sampled_from([1, 3, 8, 32]),
             chunk=st.sampled_from([1, 2, 5, 64]),
             scoring_chunk=st.sampled_from([1, 4, 64]),
@@ -46,13 +47,14 @@ def machine(make_world: Any) -> type[RuleBasedStateMachine]:
             has_prompt_logprobs=st.booleans(),
         )
         def begin(
-            self, page_size, num_tokens_held, max_num_seqs, budget, chunk, scoring_chunk,
+            self, page_size, num_tokens_held, max_num_seqs, depth, budget, chunk, scoring_chunk,
             is_caching, use_priority, has_prompt_logprobs,
         ):  # fmt: skip
             self.world = make_world(
                 page_size=page_size,
                 num_pages=1 + num_tokens_held // page_size,
                 max_num_seqs=max_num_seqs,
+                depth=depth,
                 max_num_batched_tokens=budget,
                 prefill_chunk_tokens=chunk,
                 prompt_logprobs_chunk_tokens=scoring_chunk,
@@ -171,8 +173,8 @@ def test_much_more_random_operation(make_world: Any) -> None:
     run_state_machine_as_test(
         machine(make_world),
         settings=settings(
-            max_examples=2000,
-            stateful_step_count=80,
+            max_examples=500,
+            stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

@@ -124,6 +124,20 @@ def test_a_preempted_sequence_keeps_its_pending_token_and_waits_for_it(make_worl
     world.verify_stream("b")
 
 
+def test_a_restarted_sequence_publishes_nothing_for_a_step_before_its_restart(
+    make_world: Any,
+) -> None:
+    world = make_world(prefill_chunk_tokens=4)
+    (a,) = world.add("a", range(12))
+    world.launch()
+    world.scheduler._state.preempt(a)
+    world.launch()
+    world.settle()
+    assert a.num_published_pages == 0
+    world.settle()
+    assert a.num_published_pages == 1
+
+
 def test_several_token_bad_words_make_the_loop_settle_first(make_world: Any) -> None:
     world = make_world()
     world.add("a", range(3), bad_words_token_ids=((1,), (2, 3)), max_tokens=2)

@@ -1,0 +1,21 @@
+"""Routes of chat completions."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response, g, request
+
+from api.context import context
+from api.json_body import read_json_object
+from api.resources.answers import respond
+from api.services.chat import create_chat_completion
+from api.sse import run_unless_disconnected
+
+blueprint = Blueprint("chat", __name__)
+
+
+@blueprint.post("/v1/chat/completions")
+async def chat_completions() -> Response:
+    """Answer a conversation."""
+    body = await read_json_object(request)
+    work = create_chat_completion(context(), body, g.request_id)
+    return respond(await run_unless_disconnected(work))

@@ -1,0 +1,21 @@
+"""Routes of completions."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response, g, request
+
+from api.context import context
+from api.json_body import read_json_object
+from api.resources.answers import respond
+from api.services.completions import create_completion
+from api.sse import run_unless_disconnected
+
+blueprint = Blueprint("completions", __name__)
+
+
+@blueprint.post("/v1/completions")
+async def completions() -> Response:
+    """Continue one or several prompts."""
+    body = await read_json_object(request)
+    work = create_completion(context(), body, g.request_id)
+    return respond(await run_unless_disconnected(work))

@@ -1,0 +1,24 @@
+"""Routes of the tokenizer."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response, request
+
+from api.context import context
+from api.json_body import read_json_object
+from api.resources.answers import respond
+from api.services.tokenize import detokenize, tokenize
+
+blueprint = Blueprint("tokenize", __name__)
+
+
+@blueprint.post("/tokenize")
+async def tokenize_route() -> Response:
+    """Token ids of a prompt or of a rendered conversation."""
+    return respond(await tokenize(context(), await read_json_object(request)))
+
+
+@blueprint.post("/detokenize")
+async def detokenize_route() -> Response:
+    """Text of token ids."""
+    return respond(await detokenize(context(), await read_json_object(request)))

@@ -1,0 +1,1 @@
+"""What the routes do: render, generate, and put answers together. No HTTP here."""

@@ -1,0 +1,144 @@
+"""POST /v1/chat/completions: from the body to an answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from api.context import ServerContext
+from api.protocol.chat import ChatCompletionRequest
+from api.protocol.later_fields import CHAT, refuse_later_fields, refuse_media
+from api.protocol.parse import parse_body
+from api.services.chat_wire import ChatJob, chat_events, whole_answer
+from api.services.encoding import truncate
+from api.services.events import EventStream, ended
+from api.services.generation import Generation, begin, merge
+from api.services.output import OutputSettings
+from api.services.rendering import render_chat
+from api.services.requests import (
+    Answer,
+    cache_salt,
+    engine_request_id,
+    make_identity,
+    verify_model,
+    verify_special_spacing,
+    verify_streaming,
+)
+from api.services.sampling import build_sampling, choose_max_tokens, num_sequences
+from engine.errors import InvalidParameterError
+from engine.request import GenerateRequest
+from engine.validation import verify_request
+
+
+async def create_chat_completion(
+    context: ServerContext, body: Mapping[str, Any], http_request_id: str | None = None
+) -> Answer:
+    """Answer a conversation.
+
+    Raises:
+        APIError, EngineError: the request was refused or failed.
+    """
+    refuse_later_fields(body, CHAT)
+    refuse_media(body)
+    parsed = parse_body(
+        ChatCompletionRequest, body, strict_fields=context.settings.strict_fields, known=CHAT
+    )
+    job = await prepare(context, parsed.request, http_request_id)
+    unknown = parsed.unknown + job.prompt.unused_variables
+    if not parsed.request.stream:
+        return Answer(body=await whole_answer(job), unknown_fields=unknown)
+    source = merge([job.generation])
+    events = ended(chat_events(job, await begin(source)), context.settings.error_format)
+    return Answer(events=EventStream(events, source), unknown_fields=unknown)
+
+
+async def prepare(
+    context: ServerContext, request: ChatCompletionRequest, http_request_id: str | None
+) -> ChatJob:
+    """Check everything and render the prompt; nothing has reached the engine yet."""
+    verify_model(context, request.model)
+    verify_streaming(request)
+    verify_special_spacing(context, request)
+    num_top = _num_top(request)
+    count = num_sequences(request)
+    limit, param = _requested_max_tokens(request)
+    rendered = await render_chat(context, request)
+    info = context.engine.info
+    token_ids = truncate(rendered.token_ids, request, info, limit)
+    room = info.max_model_len - len(token_ids)
+    max_tokens = choose_max_tokens(limit, param, context.default_sampling, room, allow_zero=False)
+    is_ranked = count > request.num_choices
+    sampling = build_sampling(
+        context,
+        request,
+        max_tokens=max_tokens,
+        logprobs=0 if num_top is None and is_ranked else num_top,
+        prompt_logprobs=request.prompt_logprobs,
+        names={"logprobs": "top_logprobs", "max_tokens": param},
+    )
+    identity = make_identity(context, "chatcmpl", request, http_request_id)
+    generate = GenerateRequest(
+        request_id=engine_request_id(identity),
+        prompt_token_ids=token_ids,
+        sampling=sampling,
+        num_sequences=count,
+        priority=request.priority or 0,
+        cache_salt=cache_salt([request.cache_salt, request.prompt_cache_key]),
+        arrival_time_s=time.time(),
+    )
+    verify_request(generate, info, prompt_param="messages")
+    return ChatJob(
+        context=context,
+        request=request,
+        identity=identity,
+        prompt=dataclasses.replace(rendered, token_ids=token_ids),
+        generation=Generation(context, generate, _output_settings(request)),
+        role=_role(context, request),
+        echoed=_echoed(context, request),
+        num_top=sampling.logprobs if num_top is not None else None,
+    )
+
+
+def _output_settings(request: ChatCompletionRequest) -> OutputSettings:
+    return OutputSettings(
+        stop=tuple(request.stop_strings),
+        include_stop_str_in_output=bool(request.include_stop_str_in_output),
+        skip_special_tokens=request.skip_special_tokens is not False,
+        min_tokens=request.min_tokens or 0,
+    )
+
+
+def _requested_max_tokens(request: ChatCompletionRequest) -> tuple[int | None, str]:
+    """The newer spelling wins when both are given."""
+    if request.max_completion_tokens is not None:
+        return request.max_completion_tokens, "max_completion_tokens"
+    return request.max_tokens, "max_tokens"
+
+
+def _num_top(request: ChatCompletionRequest) -> int | None:
+    if request.logprobs:
+        return request.top_logprobs or 0
+    if request.top_logprobs:
+        raise InvalidParameterError(
+            "Invalid 'top_logprobs': only allowed when 'logprobs' is true.", param="top_logprobs"
+        )
+    return None
+
+
+def _role(context: ServerContext, request: ChatCompletionRequest) -> str:
+    """As in vLLM: without a generation prompt the last message's role goes on."""
+    if request.add_generation_prompt:
+        return context.settings.response_role
+    return request.messages[-1].role
+
+
+def _echoed(context: ServerContext, request: ChatCompletionRequest) -> str:
+    """As in vLLM: the last message, if the answer continues its role."""
+    last = request.messages[-1]
+    if not request.echo or last.role != _role(context, request):
+        return ""
+    if isinstance(last.content, str):
+        return last.content
+    return "\n".join(part.plain_text for part in last.content or ())

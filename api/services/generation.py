@@ -1,0 +1,215 @@
+"""Running requests: the engine's deltas in, chunks and usage out.
+
+`Generation` is one engine request. `merge` interleaves several. Closing either aborts whatever
+the engine has not finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from api.context import ServerContext
+from api.services.output import OutputChunk, OutputSettings, SequenceOutput
+from engine.errors import EngineDiedError
+from engine.request import GenerateRequest, TokenDelta, TokenLogprobs
+
+PromptLogprobs = tuple[TokenLogprobs | None, ...]
+
+
+@dataclasses.dataclass(slots=True)
+class Usage:
+    """Tokens of one answer so far."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """OpenAI's usage object; details are always filled."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "completion_tokens": self.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens, "audio_tokens": 0},
+            "completion_tokens_details": {
+                "reasoning_tokens": 0,
+                "audio_tokens": 0,
+                "accepted_prediction_tokens": 0,
+                "rejected_prediction_tokens": 0,
+            },
+        }
+
+
+class Generation:
+    """One engine request and what the client sees of it.
+
+    Attributes:
+        prompt_logprobs: known before the first chunk is given out, when asked for.
+        num_cached_tokens: prompt tokens found in the prefix cache.
+    """
+
+    def __init__(
+        self, context: ServerContext, request: GenerateRequest, settings: OutputSettings
+    ) -> None:
+        self._context = context
+        self.request = request
+        self._outputs = [
+            SequenceOutput(index, context.tokenizer, settings)
+            for index in range(request.num_sequences)
+        ]
+        self.prompt_logprobs: PromptLogprobs | None = None
+        self.num_cached_tokens = 0
+        self._held: list[OutputChunk] = []
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens generated so far, of all sequences."""
+        return sum(output.num_tokens for output in self._outputs)
+
+    @property
+    def _is_finished(self) -> bool:
+        return all(output.is_finished for output in self._outputs)
+
+    async def chunks(self) -> AsyncGenerator[list[OutputChunk], None]:
+        """Lists of chunks, each list of as many steps as were ready at once.
+
+        Raises:
+            APIError, EngineError: refused, failed, or the engine died.
+        """
+        request = self.request
+        tracker = self._context.metrics.track(
+            len(request.prompt_token_ids), request.num_sequences, request.sampling.max_tokens
+        )
+        try:
+            async with contextlib.aclosing(self._context.engine.generate(request)) as stream:
+                async for deltas in stream:
+                    for delta in deltas:
+                        tracker.delta(delta)
+                    chunks = self._take(deltas)
+                    await self._abort_stopped(tracker)
+                    if chunks:
+                        yield chunks
+                    if self._is_finished:
+                        return
+            raise EngineDiedError("the engine's answer ended before its last token")
+        finally:
+            tracker.close()
+
+    def _take(self, deltas: list[TokenDelta]) -> list[OutputChunk]:
+        chunks, self._held = self._held, []
+        for delta in deltas:
+            if delta.sequence_index == 0:
+                self.num_cached_tokens = max(self.num_cached_tokens, delta.num_cached_tokens)
+                self.prompt_logprobs = self.prompt_logprobs or delta.prompt_logprobs
+            chunk = self._outputs[delta.sequence_index].push(delta)
+            if chunk is not None:
+                chunks.append(chunk)
+        is_waiting = self.request.sampling.prompt_logprobs is not None and not self.prompt_logprobs
+        if is_waiting and not self._is_finished:
+            chunks, self._held = [], chunks
+        return chunks
+
+    async def _abort_stopped(self, tracker: Any) -> None:
+        """Tell the engine of sequences that a stop string ended."""
+        stopped = [i for i, output in enumerate(self._outputs) if output.is_stopped_here]
+        for index in stopped:
+            tracker.stopped(index)
+            self._outputs[index].is_stopped_here = False
+        if stopped and not self._is_finished:
+            await self._context.engine.abort(self.request.request_id, stopped)
+
+
+def usage_of(generations: Sequence[Generation]) -> Usage:
+    """The usage of an answer made of these; prompts count once, however many choices they had."""
+    return Usage(
+        sum(len(generation.request.prompt_token_ids) for generation in generations),
+        sum(generation.num_tokens for generation in generations),
+        sum(generation.num_cached_tokens for generation in generations),
+    )
+
+
+async def merge(
+    generations: Sequence[Generation],
+) -> AsyncGenerator[list[tuple[int, OutputChunk]], None]:
+    """Chunks of all generations as they come, each with the index of its generation.
+
+    The first failure ends it; closing it closes all.
+    """
+    if len(generations) == 1:
+        async with contextlib.aclosing(generations[0].chunks()) as stream:
+            async for chunks in stream:
+                yield [(0, chunk) for chunk in chunks]
+        return
+    queue: asyncio.Queue[list[tuple[int, OutputChunk]] | BaseException | None] = asyncio.Queue()
+    pumps = [
+        asyncio.create_task(_pump(index, generation, queue))
+        for index, generation in enumerate(generations)
+    ]
+    try:
+        num_running = len(pumps)
+        while num_running:
+            ready, num_ended = _drain(await queue.get(), queue)
+            num_running -= num_ended
+            if ready:
+                yield ready
+    finally:
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def _pump(index: int, generation: Generation, queue: asyncio.Queue[Any]) -> None:
+    try:
+        async with contextlib.aclosing(generation.chunks()) as stream:
+            async for chunks in stream:
+                queue.put_nowait([(index, chunk) for chunk in chunks])
+    except Exception as error:  # travels to the consumer, who raises it
+        queue.put_nowait(error)
+        return
+    queue.put_nowait(None)
+
+
+def _drain(first: Any, queue: asyncio.Queue[Any]) -> tuple[list[tuple[int, OutputChunk]], int]:
+    """Everything that is ready now, and how many generations have ended."""
+    ready: list[tuple[int, OutputChunk]] = []
+    num_ended = 0
+    item = first
+    while True:
+        if isinstance(item, BaseException):
+            raise item
+        if item is None:
+            num_ended += 1
+        else:
+            ready.extend(item)
+        if queue.empty():
+            return ready, num_ended
+        item = queue.get_nowait()
+
+
+async def begin(
+    stream: AsyncGenerator[list[tuple[int, OutputChunk]], None],
+) -> AsyncGenerator[list[tuple[int, OutputChunk]], None]:
+    """Wait for the first chunks, so that a refusal is an HTTP status and not an event.
+
+    Returns a generator that gives them again and then the rest.
+    """
+    try:
+        first = await anext(stream)
+    except BaseException:
+        await stream.aclose()
+        raise
+    return _continued(first, stream)
+
+
+async def _continued(
+    first: list[tuple[int, OutputChunk]],
+    stream: AsyncGenerator[list[tuple[int, OutputChunk]], None],
+) -> AsyncGenerator[list[tuple[int, OutputChunk]], None]:
+    async with contextlib.aclosing(stream):
+        yield first
+        async for chunks in stream:
+            yield chunks

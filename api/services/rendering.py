@@ -1,0 +1,148 @@
+"""From messages to token ids, through the chat template, in a worker thread."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import Any
+
+from api.context import ServerContext
+from api.errors import APIError
+from api.protocol.chat import ChatCompletionRequest
+from api.protocol.tokenize import TokenizeRequest
+from api.services.encoding import encode_prompt
+from api.services.template_messages import template_message
+from engine.errors import InvalidParameterError
+from engine.text.chat_template import RESERVED_NAMES, ChatTemplate, TemplateError
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedPrompt:
+    """A prompt ready for the engine.
+
+    Attributes:
+        text: as the client or the template wrote it; None when it came as token ids.
+        unused_variables: `chat_template_kwargs` that the template does not read.
+    """
+
+    token_ids: tuple[int, ...]
+    text: str | None
+    unused_variables: tuple[str, ...] = ()
+
+
+async def render_chat(
+    context: ServerContext, request: ChatCompletionRequest | TokenizeRequest
+) -> RenderedPrompt:
+    """Messages through the chat template, then to ids, in a worker thread.
+
+    Raises:
+        InvalidParameterError: the messages or template variables do not work with the template.
+    """
+    template = await asyncio.to_thread(choose_template, context, request.chat_template)
+    variables = template_variables(context, request, template)
+    unused = tuple(
+        f"chat_template_kwargs.{name}"
+        for name in request.chat_template_kwargs or {}
+        if name not in template.variables
+    )
+
+    def work() -> RenderedPrompt:
+        text = _apply(template, request, variables)
+        ids = encode_prompt(
+            context.tokenizer,
+            text,
+            context.engine.info,
+            param="messages",
+            add_special_tokens=bool(request.add_special_tokens),
+            is_bounded=not isinstance(request, ChatCompletionRequest)
+            or request.truncate_prompt_tokens is None,
+        )
+        return RenderedPrompt(token_ids=tuple(ids), text=text, unused_variables=unused)
+
+    return await asyncio.to_thread(work)
+
+
+def choose_template(context: ServerContext, given: str | None) -> ChatTemplate:
+    """The server's template, or the request's own where the operator trusts those.
+
+    Raises:
+        InvalidParameterError: the request's is not allowed or is no template.
+        APIError: there is no template at all.
+    """
+    if given is not None:
+        if not context.settings.trust_request_chat_template:
+            raise InvalidParameterError(
+                "Invalid 'chat_template': this server does not take templates from requests "
+                "(it was started without --trust-request-chat-template).",
+                param="chat_template",
+                code="unsupported_parameter",
+            )
+        try:
+            return ChatTemplate(given, context.tokenizer.config.special_tokens)
+        except TemplateError as error:
+            raise InvalidParameterError(str(error)[:1000], param="chat_template") from error
+    if context.chat_template is None:
+        raise APIError(
+            "This model has no chat template; start the server with --chat-template, "
+            "or use /v1/completions.",
+            param="messages",
+            code="unsupported_value",
+        )
+    return context.chat_template
+
+
+def template_variables(
+    context: ServerContext,
+    request: ChatCompletionRequest | TokenizeRequest,
+    template: ChatTemplate,
+) -> dict[str, Any]:
+    """Variables for the template: the operator's, overruled by the request's."""
+    given = request.chat_template_kwargs or {}
+    reserved = sorted(RESERVED_NAMES & set(given))
+    if reserved:
+        path = f"chat_template_kwargs.{reserved[0]}"
+        message = f"Invalid '{path}': this name belongs to the server."
+        raise InvalidParameterError(message, param=path)
+    variables = {**context.settings.default_chat_template_kwargs, **given}
+    if isinstance(request, ChatCompletionRequest) and request.reasoning_effort is not None:
+        _verify_template_knows(template, "reasoning_effort")
+        variables["reasoning_effort"] = request.reasoning_effort
+    if isinstance(request, ChatCompletionRequest) and request.documents:
+        _verify_template_knows(template, "documents")
+    return variables
+
+
+def _apply(
+    template: ChatTemplate,
+    request: ChatCompletionRequest | TokenizeRequest,
+    variables: dict[str, Any],
+) -> str:
+    messages = [
+        template_message(message, template, f"messages[{index}]")
+        for index, message in enumerate(request.messages or ())
+    ]
+    documents = request.documents if isinstance(request, ChatCompletionRequest) else None
+    if request.continue_final_message and request.add_generation_prompt:
+        raise InvalidParameterError(
+            "Invalid 'continue_final_message': cannot be true while 'add_generation_prompt' is.",
+            param="continue_final_message",
+        )
+    try:
+        return template.render(
+            messages,
+            documents=documents,
+            add_generation_prompt=request.add_generation_prompt,
+            continue_final_message=request.continue_final_message,
+            variables=variables,
+        )
+    except TemplateError as error:
+        raise InvalidParameterError(str(error)[:1000], param="messages") from error
+
+
+def _verify_template_knows(template: ChatTemplate, name: str) -> None:
+    if name not in template.variables:
+        raise InvalidParameterError(
+            f"Unsupported parameter: '{name}' is not supported with this model.",
+            param=name,
+            code="unsupported_parameter",
+        )

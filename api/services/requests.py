@@ -1,0 +1,108 @@
+"""What every generating service does first with a request."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+
+from api.context import ServerContext
+from api.errors import APIError
+from api.protocol.base import GenerationFields
+from engine.errors import InvalidParameterError
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a service hands to its route: a body, or events.
+
+    Attributes:
+        body: JSON, encoded.
+        events: complete server-sent events; the route owns and closes it.
+        unknown_fields: for the `warning` header.
+    """
+
+    body: bytes = b""
+    events: AsyncIterator[bytes] | None = None
+    unknown_fields: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What the chunks of one answer have in common.
+
+    Attributes:
+        response_id: `chatcmpl-…` or `cmpl-…`, made of the request's id when it has one.
+    """
+
+    response_id: str
+    created: int
+    model: str
+    fingerprint: str
+
+
+def make_identity(
+    context: ServerContext, prefix: str, request: GenerationFields, http_request_id: str | None
+) -> Identity:
+    """The identity of a new answer. A `request_id` in the body overrules the header's."""
+    given = request.request_id or http_request_id or secrets.token_hex(8)
+    return Identity(
+        response_id=f"{prefix}-{given}",
+        created=int(time.time()),
+        model=request.model or context.model_names[0],
+        fingerprint=context.engine.info.fingerprint,
+    )
+
+
+def engine_request_id(identity: Identity, prompt_index: int = 0) -> str:
+    """Unique among live requests, whatever ids clients choose."""
+    return f"{identity.response_id}-{prompt_index}-{secrets.token_hex(4)}"
+
+
+def verify_model(context: ServerContext, model: str | None) -> None:
+    """Raise APIError 404 unless `model` is served; None means the one that is."""
+    if model is None or model in context.model_names:
+        return
+    names = ", ".join(context.model_names)
+    raise APIError(
+        f"The model `{model[:256]}` does not exist. Valid aliases: {names}.",
+        status=404,
+        param="model",
+        code="model_not_found",
+    )
+
+
+def verify_streaming(request: GenerationFields) -> None:
+    """Raise InvalidParameterError for fields that do not go with `stream`."""
+    if not request.stream:
+        if request.stream_options is not None:
+            raise _needs("stream_options", "'stream' is true")
+        return
+    if request.prompt_logprobs is not None:
+        raise _needs("prompt_logprobs", "'stream' is false")
+    if request.best_of is not None and request.best_of != request.num_choices:
+        raise _needs("best_of", "'stream' is false, or it equals 'n'")
+
+
+def verify_special_spacing(context: ServerContext, request: GenerationFields) -> None:
+    """`spaces_between_special_tokens: false` is how tokens that are bytes always come out; a
+    vocabulary that puts spaces between its tokens cannot do it."""
+    if request.spaces_between_special_tokens is False and not context.tokenizer.is_byte_exact:
+        raise InvalidParameterError(
+            "Unsupported parameter: 'spaces_between_special_tokens' cannot be false "
+            "with this model's tokenizer.",
+            param="spaces_between_special_tokens",
+            code="unsupported_parameter",
+        )
+
+
+def cache_salt(parts: Sequence[str | None]) -> str:
+    """One salt of several, each kept apart; "" when there is none."""
+    if not any(parts):
+        return ""
+    return "\x1f".join(f"{len(part or '')}:{part or ''}" for part in parts)
+
+
+def _needs(param: str, condition: str) -> InvalidParameterError:
+    return InvalidParameterError(f"Invalid '{param}': only allowed when {condition}.", param=param)

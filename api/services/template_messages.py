@@ -1,0 +1,64 @@
+"""A client's message in the shape a chat template reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from api.protocol.messages import Message
+from engine.errors import InvalidParameterError
+from engine.text.chat_template import ChatTemplate
+
+
+def template_message(message: Message, template: ChatTemplate, path: str) -> dict[str, Any]:
+    """One message in the shape the template reads."""
+    shaped: dict[str, Any] = {"role": _template_role(message.role, template)}
+    shaped["content"] = _template_content(message, template)
+    for name in ("name", "tool_call_id", "reasoning", "reasoning_content"):
+        value = getattr(message, name)
+        if value is not None:
+            shaped[name] = value
+    reasoning = message.reasoning or message.reasoning_content
+    if reasoning is not None:
+        shaped |= {"reasoning": reasoning, "reasoning_content": reasoning}
+    calls = [
+        {
+            "id": call.id,
+            "type": "function",
+            "function": {
+                "name": call.function.name,
+                "arguments": _arguments(call.function.arguments, f"{path}.tool_calls[{index}]"),
+            },
+        }
+        for index, call in enumerate(message.tool_calls or ())
+    ]
+    if message.function_call is not None:
+        call = message.function_call
+        arguments = _arguments(call.arguments, f"{path}.function_call")
+        calls.append({"type": "function", "function": {"name": call.name, "arguments": arguments}})
+    return shaped | ({"tool_calls": calls} if calls else {})
+
+
+def _template_role(role: str, template: ChatTemplate) -> str:
+    return "system" if role == "developer" and not template.knows_developer else role
+
+
+def _template_content(message: Message, template: ChatTemplate) -> str | list[dict[str, str]]:
+    content = message.content if message.content is not None else message.refusal
+    texts = [content] if isinstance(content, str) else [p.plain_text for p in content or ()]
+    is_text = content is None or isinstance(content, str)
+    if template.content_format == "openai" and not (is_text and template.takes_text):
+        return [{"type": "text", "text": text} for text in texts]
+    return "\n".join(texts)
+
+
+def _arguments(text: str, path: str) -> dict[str, Any]:
+    """Templates want a call's arguments as an object."""
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        message = f"Invalid '{path}': the arguments are not a JSON object."
+        raise InvalidParameterError(message, param=path)
+    return cast(dict[str, Any], value)

@@ -1,0 +1,73 @@
+"""What a model folder says of itself, as the engine's own records. Imports no jax."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from engine.errors import ModelFormatError
+from engine.weights.folder import ModelFolder
+from engine.weights.source import find_model_folder
+from models.config import DecoderConfig
+from models.errors import UnsupportedModel
+from models.registry import family_for
+from models.weight_rules import WeightRule
+
+CONFIG_FILE = "config.json"
+GENERATION_CONFIG_FILE = "generation_config.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFiles:
+    """A model folder, read but for its weights.
+
+    Attributes:
+        config_json: the bytes of config.json.
+        eos_token_ids: of generation_config.json, else of config.json; may be empty.
+    """
+
+    folder: ModelFolder
+    config_json: bytes
+    decoder: DecoderConfig
+    rules: tuple[WeightRule, ...]
+    eos_token_ids: tuple[int, ...]
+
+
+def read_model_files(model: str, revision: str) -> ModelFiles:
+    """Find a model and read its configuration.
+
+    Raises:
+        SetupError: it cannot be found, or its files cannot be used; names the file.
+    """
+    folder = ModelFolder(find_model_folder(model, revision))
+    hf_config = folder.json_object(CONFIG_FILE)
+    shown_as = folder.path / CONFIG_FILE
+    try:
+        family = family_for(hf_config)
+        decoder = family.decoder_config(hf_config)
+        rules = family.weight_rules(decoder)
+    except UnsupportedModel as error:
+        raise ModelFormatError(f"{shown_as}: {error}.") from None
+    except KeyError as error:
+        raise ModelFormatError(f"{shown_as}: the entry {error} is missing.") from None
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        raise ModelFormatError(f"{shown_as}: it has an unusable entry ({error}).") from None
+    generation_config = folder.optional_json_object(GENERATION_CONFIG_FILE)
+    eos = generation_config.get("eos_token_id", hf_config.get("eos_token_id"))
+    return ModelFiles(
+        folder=folder,
+        config_json=folder.file(CONFIG_FILE).read_bytes(),
+        decoder=decoder,
+        rules=rules,
+        eos_token_ids=_token_ids(eos, decoder.vocab_size, folder),
+    )
+
+
+def _token_ids(value: Any, vocab_size: int, folder: ModelFolder) -> tuple[int, ...]:
+    """`eos_token_id` as it comes: null, an id, or a list of ids."""
+    ids = [] if value is None else value if isinstance(value, list) else [value]
+    if not all(type(item) is int and 0 <= item < vocab_size for item in ids):
+        raise ModelFormatError(
+            f"{folder.path / CONFIG_FILE}: eos_token_id {value!r} is not in the vocabulary."
+        )
+    return tuple(dict.fromkeys(ids))

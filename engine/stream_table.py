@@ -1,0 +1,91 @@
+"""All requests of one client that have not ended, whichever engine runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.errors import InvalidParameterError, OverloadedError
+from engine.request import ErrorInfo, GenerateRequest, ModelInfo, TokenDelta
+from engine.streams import RequestStream
+from engine.validation import verify_prompt
+
+MAX_SUBMISSIONS = 3
+"""A request that was in this many engines when they died may be what kills them."""
+LOST = ErrorInfo("EngineDiedError", "The engine ended while this request was running.")
+
+
+class StreamTable:
+    """Streams by request id.
+
+    Args:
+        max_waiting_sequences: bound of open sequences beyond the engine's slots; 0 = none.
+        submit: sends a request to the present engine.
+    """
+
+    def __init__(
+        self, max_waiting_sequences: int, submit: Callable[[GenerateRequest], None]
+    ) -> None:
+        self._max_waiting_sequences = max_waiting_sequences
+        self._send = submit
+        self._streams: dict[str, RequestStream] = {}
+
+    def open(self, request: GenerateRequest, info: ModelInfo | None) -> RequestStream:
+        """A new stream, not submitted yet. `info` is None before the first engine is ready.
+
+        Raises:
+            InvalidParameterError: a request with this id is open.
+            OverloadedError: too many sequences are open.
+        """
+        if request.request_id in self._streams:
+            raise InvalidParameterError("A request with this id is running.", param="request_id")
+        self._verify_room(request, info.max_num_seqs if info else 0)
+        stream = self._streams[request.request_id] = RequestStream(request)
+        return stream
+
+    def find(self, request_id: str) -> RequestStream | None:
+        """The stream of this id, if it is open."""
+        return self._streams.get(request_id)
+
+    def remove(self, request_id: str) -> None:
+        """Its reader has gone."""
+        del self._streams[request_id]
+
+    def push(self, delta: TokenDelta) -> None:
+        """Hand a delta to its reader; late ones of readers who have gone are dropped."""
+        if stream := self._streams.get(delta.request_id):
+            stream.push(delta)
+
+    def submit(self, stream: RequestStream, info: ModelInfo) -> None:
+        """Send a request to the present engine, unless the model does not have its ids."""
+        try:
+            verify_prompt(stream.request.prompt_token_ids, info)
+        except InvalidParameterError as error:
+            stream.refuse(error)
+            return
+        stream.num_submissions += 1
+        self._send(stream.request)
+
+    def submit_all(self, info: ModelInfo) -> None:
+        """Send everything that is open to a new engine, in order of arrival."""
+        for stream in self._streams.values():
+            if stream.is_open:
+                self.submit(stream, info)
+
+    def end_lost(self) -> None:
+        """The engine is gone: end what cannot run again, because its reader has had a part of it
+        or because it was there too often when an engine died."""
+        for stream in self._streams.values():
+            if stream.has_produced or stream.num_submissions >= MAX_SUBMISSIONS:
+                stream.fail(LOST)
+
+    def end_all(self, error: ErrorInfo) -> None:
+        """There will be no engine any more."""
+        for stream in self._streams.values():
+            stream.fail(error)
+
+    def _verify_room(self, request: GenerateRequest, max_num_seqs: int) -> None:
+        if self._max_waiting_sequences == 0:
+            return
+        num_open = sum(stream.num_open_sequences for stream in self._streams.values())
+        if num_open + request.num_sequences > max_num_seqs + self._max_waiting_sequences:
+            raise OverloadedError("The queue of the engine is full; try again later.")

@@ -1,0 +1,40 @@
+"""The same speaking engine as for the services, behind the real application."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quart.typing import TestClientProtocol
+
+from api.app import create_app
+
+_PATH = Path(__file__).parent.parent / "services" / "conftest.py"
+
+
+def _load_services_world() -> Any:
+    spec = importlib.util.spec_from_file_location("services_world", _PATH)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def services_world() -> Any:
+    return _load_services_world()
+
+
+@pytest.fixture
+def speaker(services_world: Any) -> Any:
+    return services_world.make_speaker("hello world")
+
+
+@pytest.fixture
+def client(speaker: Any) -> TestClientProtocol:
+    return create_app(speaker.context).test_client()

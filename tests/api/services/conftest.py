@@ -1,0 +1,249 @@
+"""An engine that says what it is told to, and a small tokenizer that can spell anything."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import orjson
+import pytest
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from api.context import ServerContext
+from api.metrics import Metrics
+from api.services.chat import create_chat_completion
+from api.services.completions import create_completion
+from api.services.requests import Answer
+from api.settings import ServerSettings
+from engine.request import (
+    EngineStats,
+    FinishReason,
+    GenerateRequest,
+    ModelInfo,
+    TokenDelta,
+    TokenLogprobs,
+)
+from engine.text import ChatTemplate, Tokenizer
+
+TEMPLATE = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}{{ mood }}"
+)
+SPECIAL = ["<|end|>", "<|user|>", "<|assistant|>", "<|system|>"]
+
+
+def make_tokenizer() -> Tokenizer:
+    backend = Backend(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(["hello world, hello there, one two three"], trainer)
+    return Tokenizer(backend)
+
+
+TOKENIZER = make_tokenizer()
+INFO = ModelInfo(
+    architecture="llama",
+    vocab_size=TOKENIZER.vocab_size,
+    max_model_len=128,
+    eos_token_ids=(0,),
+    max_logprobs=20,
+    max_num_seqs=4,
+    fingerprint="fp_test",
+    dtype="float32",
+    platform="cpu",
+    device_kind="cpu",
+    num_parameters=1,
+    weight_bytes=4,
+    num_pages=16,
+    page_size=16,
+)
+
+
+def scored(token_id: int, count: int) -> TokenLogprobs:
+    """The token itself is the likeliest, its neighbours follow."""
+    top = tuple((token_id + step) % INFO.vocab_size for step in range(count))
+    values = tuple(-0.5 - step for step in range(count))
+    return TokenLogprobs(token_id, -0.5, 1, top, values)
+
+
+class SpeakingEngine:
+    """Says `texts[i]` in sequence i (the last for all further ones), then ends.
+
+    Attributes:
+        steps_per_item: so many steps come out of `generate` at once.
+        ends_with_eos: the last token is the end-of-sequence id, finish reason STOP.
+        failure: raised by `generate`; after `failure_after` items.
+    """
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts or ("hello world",)
+        self.steps_per_item = 1
+        self.ends_with_eos = False
+        self.failure: Exception | None = None
+        self.failure_after = 0
+        self.bad_delta: TokenDelta | None = None
+        self.logprob_of: dict[int, float] = {}
+        self.waits_forever = False
+        self.began = asyncio.Event()
+        self.requests: list[GenerateRequest] = []
+        self.aborted: list[tuple[int, ...]] = []
+        self.closed: list[str] = []
+        self.info = INFO
+        self.stats = EngineStats()
+        self.is_ready = True
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[list[TokenDelta], None]:
+        self.requests.append(request)
+        self.began.set()
+        ended = False
+        try:
+            if self.waits_forever:
+                await asyncio.sleep(3600)
+            steps = self._steps(request)
+            for index in range(0, max(len(steps), 1), self.steps_per_item):
+                await asyncio.sleep(0)
+                if self.failure is not None and index >= self.failure_after:
+                    raise self.failure
+                yield [d for step in steps[index : index + self.steps_per_item] for d in step]
+            ended = True
+        finally:
+            if not ended:
+                self.closed.append(request.request_id)
+
+    async def abort(self, request_id: str, sequence_indices: Sequence[int] = ()) -> None:
+        self.aborted.append(tuple(sequence_indices))
+
+    async def probe(self, timeout_s: float) -> float:
+        return 0.0
+
+    def _steps(self, request: GenerateRequest) -> list[list[TokenDelta]]:
+        by_sequence = [self._deltas(request, i) for i in range(request.num_sequences)]
+        longest = max(map(len, by_sequence))
+        steps = [[d[i] for d in by_sequence if i < len(d)] for i in range(longest)]
+        return [[self.bad_delta], *steps] if self.bad_delta is not None else steps
+
+    def _deltas(self, request: GenerateRequest, sequence_index: int) -> list[TokenDelta]:
+        text = self.texts[min(sequence_index, len(self.texts) - 1)]
+        sampling = request.sampling
+        ids = TOKENIZER.encode(text) + ([0] if self.ends_with_eos else [])
+        is_cut = len(ids) > sampling.max_tokens or not self.ends_with_eos
+        ids = ids[: sampling.max_tokens]
+        reason = FinishReason.LENGTH if is_cut else FinishReason.STOP
+        pieces = [(index,) for index in ids] or [()]
+        return [
+            self._delta(
+                request, sequence_index, piece, position, reason, position == len(pieces) - 1
+            )
+            for position, piece in enumerate(pieces)
+        ]
+
+    def _delta(
+        self,
+        request: GenerateRequest,
+        sequence_index: int,
+        ids: tuple[int, ...],
+        position: int,
+        reason: FinishReason,
+        is_last: bool,
+    ) -> TokenDelta:
+        count, prompt_count = request.sampling.logprobs, request.sampling.prompt_logprobs
+        logprobs = None
+        if count is not None:
+            logprobs = tuple(self._scored(i, count, sequence_index) for i in ids)
+        prompt_logprobs = None
+        if prompt_count is not None and sequence_index == 0 and position == 0:
+            scores = [scored(i, prompt_count) for i in request.prompt_token_ids[1:]]
+            prompt_logprobs = (None, *scores)
+        return TokenDelta(
+            request_id=request.request_id,
+            sequence_index=sequence_index,
+            token_ids=ids,
+            logprobs=logprobs,
+            prompt_logprobs=prompt_logprobs,
+            finish_reason=reason if is_last else None,
+            num_cached_tokens=2 if position == 0 else 0,
+        )
+
+    def _scored(self, token_id: int, count: int, sequence_index: int) -> TokenLogprobs:
+        entry = scored(token_id, count)
+        value = self.logprob_of.get(sequence_index, entry.logprob)
+        return TokenLogprobs(entry.token_id, value, 1, entry.top_token_ids, entry.top_logprobs)
+
+
+@dataclasses.dataclass
+class Speaker:
+    """The services around one engine, with answers decoded."""
+
+    engine: SpeakingEngine
+    context: ServerContext
+
+    async def chat(self, content: Any = "hi", **fields: Any) -> dict[str, Any]:
+        return orjson.loads((await self.chat_answer(content, **fields)).body)
+
+    async def chat_answer(self, content: Any = "hi", **fields: Any) -> Answer:
+        body = {"messages": [{"role": "user", "content": content}], **fields}
+        return await create_chat_completion(self.context, body, "req-1")
+
+    async def chat_stream(self, content: Any = "hi", **fields: Any) -> list[Any]:
+        return await read_events(await self.chat_answer(content, stream=True, **fields))
+
+    async def complete(self, prompt: Any = "one two", **fields: Any) -> dict[str, Any]:
+        answer = await create_completion(self.context, {"prompt": prompt, **fields})
+        return orjson.loads(answer.body)
+
+    async def complete_stream(self, prompt: Any = "one two", **fields: Any) -> list[Any]:
+        body = {"prompt": prompt, "stream": True, **fields}
+        return await read_events(await create_completion(self.context, body))
+
+    @property
+    def sampling(self) -> Any:
+        """Of the last request the engine got."""
+        return self.engine.requests[-1].sampling
+
+
+async def read_events(answer: Answer) -> list[Any]:
+    """The events of a stream; `[DONE]` stays text."""
+    text = b"".join([event async for event in answer.events]).decode()
+    assert text.endswith("\n\n")
+    lines = text.removesuffix("\n\n").split("\n\n")
+    assert all(line.startswith("data: ") for line in lines)
+    datas = [line.removeprefix("data: ") for line in lines]
+    return [data if data == "[DONE]" else json.loads(data) for data in datas]
+
+
+def make_speaker(*texts: str, template: str | None = TEMPLATE, **options: Any) -> Speaker:
+    engine = SpeakingEngine(*texts)
+    defaults = options.pop("default_sampling", {})
+    context = ServerContext(
+        settings=ServerSettings(**options),
+        engine=engine,
+        tokenizer=TOKENIZER,
+        chat_template=None if template is None else ChatTemplate(template),
+        model_names=("test-model", "alias/of-it"),
+        default_sampling=defaults,
+        metrics=Metrics("test-model"),
+        model_root="models/test",
+        created=1,
+    )
+    return Speaker(engine, context)
+
+
+@pytest.fixture
+def speaking() -> Any:
+    """Makes a `Speaker`: `speaking("text of sequence 0", "of sequence 1", **settings)`."""
+    return make_speaker
+
+
+@pytest.fixture
+def tokenizer() -> Tokenizer:
+    return TOKENIZER

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from api.metric_names import REQUEST_HISTOGRAMS
+from api.metrics import Metrics
+from engine.config import EngineConfig
+from engine.request import EngineStats, FinishReason, Timings, TokenDelta
+
+LABELS = 'engine="0",model_name="m"'
+
+DASHBOARD_NAMES = """
+vllm:time_to_first_token_seconds_bucket vllm:inter_token_latency_seconds_sum
+vllm:e2e_request_latency_seconds_count vllm:request_time_per_output_token_seconds_bucket
+vllm:request_success_total vllm:generation_tokens_total vllm:prompt_tokens_total
+vllm:request_prompt_tokens_bucket vllm:request_generation_tokens_bucket
+vllm:request_queue_time_seconds_sum vllm:request_prefill_time_seconds_sum
+vllm:request_decode_time_seconds_sum vllm:request_max_num_generation_tokens_sum
+vllm:iteration_tokens_total_count vllm:num_requests_running vllm:num_requests_waiting
+vllm:kv_cache_usage_perc vllm:num_requests_waiting_by_reason vllm:prefix_cache_queries_total
+vllm:prefix_cache_hits_total vllm:num_preemptions_total vllm:admission_rejections_total
+vllm:cache_config_info vllm:request_params_n_count vllm:request_params_max_tokens_count
+vllm:request_inference_time_seconds_count vllm:request_num_preemptions_count
+vllm:prompt_tokens_cached_total vllm:corrupted_requests_total
+servax:compilations_after_ready servax:engine_restarts_total process_resident_memory_bytes
+""".split()
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    lines = metrics.exposition().decode().splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+def test_every_name_that_dashboards_ask_for_is_there(scripted_engine):
+    metrics = Metrics("m")
+    metrics.attach_engine(scripted_engine(), EngineConfig())
+    names = {name.partition("{")[0] for name in samples(metrics)}
+    assert set(DASHBOARD_NAMES) <= names
+
+
+def test_a_whole_request_is_counted():
+    metrics = Metrics("m")
+    tracker = metrics.track(prompt_tokens=7, n=1, max_tokens=16)
+    tracker.delta(TokenDelta(request_id="r", token_ids=(1,), num_cached_tokens=4))
+    tracker.delta(
+        TokenDelta(
+            request_id="r",
+            token_ids=(2, 3),
+            finish_reason=FinishReason.STOP,
+            timings=Timings(10.0, 11.0, 13.0, 16.0),
+            num_preemptions=1,
+        )
+    )
+    tracker.close()
+    tracker.close()
+    found = samples(metrics)
+    assert (
+        found['vllm:request_success_total{engine="0",finished_reason="stop",model_name="m"}'] == 1
+    )
+    expected = {
+        "time_to_first_token_seconds_count": 1,
+        "inter_token_latency_seconds_count": 1,
+        "request_time_per_output_token_seconds_count": 1,
+        "e2e_request_latency_seconds_count": 1,
+        "request_generation_tokens_sum": 3,
+        "request_max_num_generation_tokens_sum": 3,
+        "request_prompt_tokens_sum": 7,
+        "request_prefill_kv_computed_tokens_sum": 3,
+        "request_queue_time_seconds_sum": 1,
+        "request_prefill_time_seconds_sum": 2,
+        "request_decode_time_seconds_sum": 3,
+        "request_inference_time_seconds_sum": 5,
+        "request_num_preemptions_sum": 1,
+        "request_params_n_sum": 1,
+        "request_params_max_tokens_sum": 16,
+    }
+    for name, value in expected.items():
+        assert found[f"vllm:{name}{{{LABELS}}}"] == value, name
+
+
+def test_what_has_not_finished_at_the_end_was_aborted():
+    metrics = Metrics("m")
+    tracker = metrics.track(prompt_tokens=1, n=2, max_tokens=8)
+    tracker.delta(TokenDelta(request_id="r", token_ids=(1,), finish_reason=FinishReason.LENGTH))
+    tracker.close()
+    found = samples(metrics)
+    success = "vllm:request_success_total"
+    assert found[f'{success}{{engine="0",finished_reason="length",model_name="m"}}'] == 1
+    assert found[f'{success}{{engine="0",finished_reason="abort",model_name="m"}}'] == 1
+
+
+def test_a_stop_string_counts_as_stop_once():
+    metrics = Metrics("m")
+    tracker = metrics.track(prompt_tokens=1, n=1, max_tokens=8)
+    tracker.stopped(0)
+    tracker.delta(TokenDelta(request_id="r", token_ids=(1,), finish_reason=FinishReason.ABORT))
+    tracker.close()
+    name = 'vllm:request_success_total{engine="0",finished_reason="%s",model_name="m"}'
+    assert samples(metrics)[name % "stop"] == 1
+    assert samples(metrics)[name % "abort"] == 0
+
+
+def test_gauges_follow_the_engine(scripted_engine):
+    metrics = Metrics("m")
+    engine = scripted_engine()
+    engine.stats = EngineStats(num_running=3, num_waiting=2, num_pages=10, num_free_pages=4)
+    metrics.attach_engine(engine, EngineConfig())
+    found = samples(metrics)
+    assert found[f"vllm:num_requests_running{{{LABELS}}}"] == 3
+    assert found[f"vllm:num_requests_waiting{{{LABELS}}}"] == 2
+    assert found[f"vllm:kv_cache_usage_perc{{{LABELS}}}"] == 0.6
+
+
+def test_counters_never_fall_when_the_engine_restarts(scripted_engine):
+    metrics = Metrics("m")
+    engine = scripted_engine()
+    metrics.attach_engine(engine, EngineConfig())
+    seen = []
+    for total in (100, 150, 20, 30):
+        engine.stats = EngineStats(total_generated_tokens=total)
+        seen.append(samples(metrics)[f"vllm:generation_tokens_total{{{LABELS}}}"])
+    assert seen == [100, 150, 170, 180]
+
+
+def test_buckets_are_sorted_and_positive():
+    for row in REQUEST_HISTOGRAMS:
+        assert list(row.buckets) == sorted(set(row.buckets))
+        assert row.buckets[0] > 0
+
+
+async def test_http_exchanges_are_counted_by_route_and_not_by_path(make_world):
+    world = make_world()
+    client = world.app.test_client()
+    for name in ("a", "b"):
+        await client.get(f"/t/things/{name}")
+    await client.get("/nowhere")
+    await client.get("/health")
+    found = samples(world.state.metrics)
+    total = "http_requests_total"
+    assert found[f'{total}{{handler="/t/things/<path:name>",method="GET",status="2xx"}}'] == 2
+    assert found[f'{total}{{handler="none",method="GET",status="4xx"}}'] == 1
+    assert not any("/health" in name for name in found)
+
+
+async def test_the_route_gives_the_text_format(make_world):
+    response = await make_world().app.test_client().get("/metrics")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")

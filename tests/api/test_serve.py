@@ -1,0 +1,150 @@
+"""A real process with real signals; the engine in it is scripted."""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+import re
+import signal
+import sys
+from contextlib import asynccontextmanager
+
+import httpx
+
+SERVER = pathlib.Path(__file__).with_name("scripted_server.py")
+TEXT = "".join(f"data: {index}\n\n" for index in range(20)) + "data: [DONE]\n\n"
+
+
+class Process:
+    """The server's process and the address it logged."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.log = ""
+        self.url = ""
+
+    async def read_log_until(self, pattern: str) -> re.Match[str]:
+        assert self.process.stderr is not None
+        async with asyncio.timeout(20):
+            while not (match := re.search(pattern, self.log)):
+                line = await self.process.stderr.readline()
+                assert line, self.log
+                self.log += line.decode()
+        return match
+
+    async def exit_code(self) -> int:
+        async with asyncio.timeout(20):
+            assert self.process.stderr is not None
+            self.log += (await self.process.stderr.read()).decode()
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def serving(grace_s: float = 10.0, mode: str = "plain", until: str = "ready in"):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(SERVER), "0", str(grace_s), mode, stderr=asyncio.subprocess.PIPE
+    )
+    server = Process(process)
+    try:
+        server.url = (await server.read_log_until(r"listening on (http://[\d.:]+)/v1")).group(1)
+        await server.read_log_until(until)
+        yield server
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def read_stream(client: httpx.AsyncClient, started: asyncio.Event) -> str:
+    text = ""
+    async with client.stream("POST", "/t/stream", json={}) as response:
+        async for part in response.aiter_text():
+            text += part
+            started.set()
+    return text
+
+
+async def test_sigterm_lets_streams_end_and_tells_newcomers_503():
+    async with serving() as server, httpx.AsyncClient(base_url=server.url) as client:
+        started = asyncio.Event()
+        streams = [asyncio.create_task(read_stream(client, started)) for _ in range(3)]
+        await started.wait()
+        server.process.send_signal(signal.SIGTERM)
+        await server.read_log_until("shutting down: 3 requests")
+        newcomer = await client.post("/t/stream", json={})
+        assert newcomer.status_code == 503
+        assert newcomer.json()["error"]["code"] == "server_shutting_down"
+        assert newcomer.headers["retry-after"] == "10"
+        assert (await client.get("/ready")).status_code == 503
+        assert await asyncio.gather(*streams) == [TEXT] * 3
+        assert await server.exit_code() == 0
+        assert "engine closed" in server.log
+        assert "Traceback" not in server.log
+
+
+async def test_an_idle_server_stops_at_once():
+    async with serving(grace_s=60) as server, httpx.AsyncClient(base_url=server.url) as client:
+        await client.get("/health")  # leaves a kept-alive connection behind
+        server.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(5):
+            assert await server.exit_code() == 0
+
+
+async def test_streams_over_the_grace_time_end_with_an_error_event():
+    async with serving(0.3, "endless") as server, httpx.AsyncClient(base_url=server.url) as client:
+        started = asyncio.Event()
+        stream = asyncio.create_task(read_stream(client, started))
+        await started.wait()
+        server.process.send_signal(signal.SIGTERM)
+        text = await stream
+        assert '"code":"engine_unavailable"' in text
+        assert text.endswith("data: [DONE]\n\n")
+        assert await server.exit_code() == 0
+
+
+async def test_a_second_signal_does_not_wait():
+    async with serving(600, "endless") as server, httpx.AsyncClient(base_url=server.url) as client:
+        started = asyncio.Event()
+        stream = asyncio.create_task(read_stream(client, started))
+        await started.wait()
+        server.process.send_signal(signal.SIGTERM)
+        await server.read_log_until("shutting down")
+        server.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(5):
+            assert await server.exit_code() == 0
+            await asyncio.gather(stream, return_exceptions=True)
+
+
+async def test_while_loading_the_server_answers_and_says_when_to_come_back():
+    async with (
+        serving(mode="slow", until="listening") as server,
+        httpx.AsyncClient(base_url=server.url) as client,
+    ):
+        assert (await client.get("/health")).status_code == 200
+        assert (await client.get("/ready")).status_code == 503
+        early = await client.post("/t/stream", json={})
+        assert early.status_code == 503
+        assert early.json()["error"]["code"] == "model_loading"
+        assert "retry-after" in early.headers
+        await server.read_log_until(r"ready in \d")
+        assert (await client.get("/ready")).status_code == 200
+
+
+async def test_a_setup_error_is_one_line_and_exit_code_1():
+    async with serving(mode="broken", until="listening") as server:
+        assert await server.exit_code() == 1
+        assert "config.json: the file is missing." in server.log
+        assert "Traceback" not in server.log
+
+
+async def test_a_taken_port_is_one_line_and_exit_code_1():
+    taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = taken.sockets[0].getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(SERVER), str(port), "1", "plain", stderr=asyncio.subprocess.PIPE
+    )
+    _, log = await process.communicate()
+    assert process.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in log.decode()
+    taken.close()
+    await taken.wait_closed()
