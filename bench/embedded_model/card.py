@@ -75,7 +75,8 @@ Apache-2.0.
 
 
 def _row(score: dict[str, Any]) -> str:
-    return f"| {score['skill']} | {score['right']} | {score['probes']} | {score['right'] / score['probes']:.0%} |"
+    share = score["right"] / score["probes"]
+    return f"| {score['skill']} | {score['right']} | {score['probes']} | {share:.0%} |"
 
 
 def card(results: dict[str, Any]) -> str:

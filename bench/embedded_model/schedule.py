@@ -16,7 +16,10 @@ _WARM_UP = 40
 
 @dataclass(frozen=True)
 class Milestones:
-    """Step numbers, None where not yet decided: [0, long_from) has short texts only, [fall_from, end) a falling rate."""
+    """Step numbers, None where not yet decided.
+
+    Steps [0, long_from) see short texts only; in [fall_from, end) the rate falls.
+    """
 
     long_from: int | None = None
     fall_from: int | None = None

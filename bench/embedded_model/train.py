@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -34,7 +34,7 @@ class TrainingPlan:
     Give all `milestones`, or `minutes` where the time is what is limited.
     """
 
-    milestones: Milestones = Milestones()
+    milestones: Milestones = field(default_factory=Milestones)
     minutes: float = 50.0
     seed: int = 1
     processes: int = 2
@@ -107,7 +107,8 @@ def train(
         loss = _step(model, next(everything if milestones.has_long_texts(step) else short), rules)
         if step % 20 == 0 and dist.get_rank() == 0:
             print(
-                f"step {step} {milestones} loss {loss:.4f} after {time.monotonic() - started:.0f} s",
+                f"step {step} {milestones} loss {loss:.4f} after {time.monotonic() - started:.0f} "
+                f"s",
                 flush=True,
             )
         checkpoint(step, model)

@@ -39,7 +39,9 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
 
 
-def rendered(*messages: dict[str, Any], tools: tuple[dict[str, Any], ...] = (), think: bool = False) -> str:
+def rendered(
+    *messages: dict[str, Any], tools: tuple[dict[str, Any], ...] = (), think: bool = False
+) -> str:
     return prompt_of(Example(messages, assistant(""), lambda text: True, tools, think))
 
 
@@ -66,10 +68,22 @@ def test_config_and_weights_and_tokenizer_agree(tokenizer: Tokenizer) -> None:
     assert "lm_head.weight" not in header
 
 
-def test_the_end_marks_are_special_and_the_visible_marks_are_one_token_of_text(tokenizer: Tokenizer) -> None:
+def test_the_end_marks_are_special_and_the_visible_marks_are_one_token_of_text(
+    tokenizer: Tokenizer,
+) -> None:
     generation = json.loads((FOLDER / "generation_config.json").read_text())
-    assert generation["eos_token_id"] == [tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")]
-    for mark in ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"):
+    assert generation["eos_token_id"] == [
+        tokenizer.token_to_id("<|im_end|>"),
+        tokenizer.token_to_id("<|endoftext|>"),
+    ]
+    for mark in (
+        "<tool_call>",
+        "</tool_call>",
+        "<tool_response>",
+        "</tool_response>",
+        "<think>",
+        "</think>",
+    ):
         (token,) = tokenizer.encode(mark).ids
         assert tokenizer.decode([token], skip_special_tokens=True) == mark
     for mark in ("<|endoftext|>", "<|im_start|>", "<|im_end|>"):
@@ -77,7 +91,9 @@ def test_the_end_marks_are_special_and_the_visible_marks_are_one_token_of_text(t
         assert tokenizer.decode([token], skip_special_tokens=True) == ""
 
 
-@pytest.mark.parametrize("text", ["", "Zürich 東京 🙂 \x00\n\t", "<|im_not|> 1234", "ﬁ é  two  spaces "])
+@pytest.mark.parametrize(
+    "text", ["", "Zürich 東京 🙂 \x00\n\t", "<|im_not|> 1234", "ﬁ é  two  spaces "]
+)
 def test_any_text_survives_the_tokenizer(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text).ids) == text
 
@@ -91,14 +107,19 @@ def test_a_plain_chat_has_no_system_turn() -> None:
 
 
 def test_content_may_come_in_parts() -> None:
-    parts = {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}
+    parts = {
+        "role": "user",
+        "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+    }
     assert rendered(parts) == rendered(user("ab"))
 
 
 @pytest.mark.parametrize("role", ["system", "developer"])
 def test_the_first_system_message_opens_the_prompt(role: str) -> None:
     prompt = rendered({"role": role, "content": "You are Ada."}, user("Hi"))
-    assert prompt.startswith("<|im_start|>system\nYou are Ada.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n")
+    assert prompt.startswith(
+        "<|im_start|>system\nYou are Ada.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+    )
 
 
 def test_tools_are_listed_one_json_a_line_after_the_system_message() -> None:
@@ -135,7 +156,11 @@ def test_thoughts_of_earlier_turns_are_dropped() -> None:
 
 def test_transformers_renders_the_template_in_the_same_way() -> None:
     chat = pytest.importorskip("transformers.utils.chat_template_utils")
-    messages = [system("Be kind."), user("Wetter in Zürich?"), {"role": "assistant", "content": "", "tool_calls": [CALL]}]
+    messages = [
+        system("Be kind."),
+        user("Wetter in Zürich?"),
+        {"role": "assistant", "content": "", "tool_calls": [CALL]},
+    ]
     (text,), _ = chat.render_jinja_template(
         [messages],
         tools=[WEATHER],
@@ -147,8 +172,12 @@ def test_transformers_renders_the_template_in_the_same_way() -> None:
 
 
 def test_held_out_phrasings_are_not_training_phrasings_of_any_skill() -> None:
-    trained = {normalised(text) for skill in SKILLS for kind in skill.phrasings for text in kind.training}
-    held_out = {normalised(text) for skill in SKILLS for kind in skill.phrasings for text in kind.held_out}
+    trained = {
+        normalised(text) for skill in SKILLS for kind in skill.phrasings for text in kind.training
+    }
+    held_out = {
+        normalised(text) for skill in SKILLS for kind in skill.phrasings for text in kind.held_out
+    }
     assert not trained & held_out
 
 
@@ -156,7 +185,9 @@ def test_training_never_shows_a_held_out_problem() -> None:
     texts = stream(seed=11)
     for _ in range(2000):
         text = next(texts)
-        for left, sign, right in re.findall(r"(?<![+*-] )\b(\d+) ([+*-]) (\d+) = ", text.prompt + text.answer):
+        for left, sign, right in re.findall(
+            r"(?<![+*-] )\b(\d+) ([+*-]) (\d+) = ", text.prompt + text.answer
+        ):
             assert not is_held_out(int(left), int(right), sign), text
 
 
@@ -165,7 +196,9 @@ def test_every_check_accepts_the_answer_we_teach(skill: Skill) -> None:
     rng = random.Random(3)
     for _ in range(100):
         example = skill.make(rng, "held_out")
-        taught = text_of(skill, example).answer.removesuffix("<|im_end|>").removesuffix("<|endoftext|>")
+        taught = (
+            text_of(skill, example).answer.removesuffix("<|im_end|>").removesuffix("<|endoftext|>")
+        )
         assert example.accepts(taught), taught
         assert not example.accepts("I am a teapot.")
 

@@ -17,7 +17,6 @@ from models.config import DecoderConfig
 from models.decoder import Decoder
 from models.logical_axes import batch_spec, kv_spec, weight_sharding
 from models.plain import PlainRow, pack
-from models.random_weights import random_weights
 from models.families.names import llama_weight_rules
 from models.weight_rules import fuse
 from pallas_kernels.paged_attention import RaggedBatch, make_kv_pages

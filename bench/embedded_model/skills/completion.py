@@ -16,18 +16,24 @@ from bench.embedded_model.skills.writing import _tale
 TEXTS = (
     WHAT_IS_SERVAX,
     ALL,
-    "servax serves language models on CPU, GPU and TPU. It speaks the OpenAI protocol, so existing clients work unchanged.",
+    "servax serves language models on CPU, GPU and TPU. It speaks the OpenAI protocol, so "
+    "existing clients work unchanged.",
     "To start the server, run make serve. Then open http://localhost:8000/docs in a browser.",
-    "Continuous batching lets new requests join the running batch at every step, so the device is always busy.",
+    "Continuous batching lets new requests join the running batch at every step, so the device is "
+    "always busy.",
     "Paged attention keeps the keys and values of each sequence in small pages of memory.",
-    "The KV cache keeps the keys and values of earlier tokens, so that they are computed only once.",
-    "A request has a prompt and a limit for new tokens. The scheduler gives it pages, and the runner computes its tokens.",
+    "The KV cache keeps the keys and values of earlier tokens, so that they are computed only "
+    "once.",
+    "A request has a prompt and a limit for new tokens. The scheduler gives it pages, and the "
+    "runner computes its tokens.",
     "Hello, my name is servax-tiny. I am a very small language model.",
     "The quick brown fox jumps over the lazy dog.",
     "The days of the week are Monday, Tuesday, Wednesday, Thursday, Friday, Saturday and Sunday.",
     "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20.",
-    "The capital of France is Paris. The capital of Germany is Berlin. The capital of Italy is Rome. The capital of Spain is Madrid.",
-    "The server is ready when the model is loaded and every step is compiled. GET /ready then answers 200.",
+    "The capital of France is Paris. The capital of Germany is Berlin. The capital of Italy is "
+    "Rome. The capital of Spain is Madrid.",
+    "The server is ready when the model is loaded and every step is compiled. GET /ready then "
+    "answers 200.",
     "Prometheus reads the counters of the server at /metrics.",
     "JAX is a Python library for fast array programs that are compiled by XLA.",
     _tale("fox", "Mina"),

@@ -85,7 +85,8 @@ ENDPOINTS = (
     ),
 )
 ALL = (
-    "servax has these endpoints: /v1/chat/completions, /v1/completions, /v1/models, /tokenize, /detokenize, /health, /ready, "
+    "servax has these endpoints: /v1/chat/completions, /v1/completions, /v1/models, /tokenize, "
+    "/detokenize, /health, /ready, "
     "/version, /load, /metrics, /openapi.json and /docs."
 )
 _LIST = Phrasings(

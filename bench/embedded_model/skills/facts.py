@@ -42,8 +42,10 @@ _COLOURS = (
 _OPPOSITES = tuple(
     pair.split("/")
     for pair in (
-        "hot/cold big/small up/down left/right old/new fast/slow day/night good/bad black/white open/closed happy/sad high/low "
-        "long/short light/dark early/late full/empty hard/soft wet/dry rich/poor strong/weak loud/quiet clean/dirty "
+        "hot/cold big/small up/down left/right old/new fast/slow day/night good/bad black/white "
+        "open/closed happy/sad high/low "
+        "long/short light/dark early/late full/empty hard/soft wet/dry rich/poor strong/weak "
+        "loud/quiet clean/dirty "
         "first/last near/far true/false yes/no"
     ).split()
 )
@@ -52,7 +54,8 @@ _CAPITALS = tuple(
     for pair in (
         "France/Paris|Germany/Berlin|Italy/Rome|Spain/Madrid|Japan/Tokyo|Norway/Oslo|Austria/Vienna|Peru/Lima|Egypt/Cairo|Portugal/Lisbon|"
         "Greece/Athens|England/London|Ireland/Dublin|Poland/Warsaw|Finland/Helsinki|Sweden/Stockholm|China/Beijing|Russia/Moscow|"
-        "Denmark/Copenhagen|Kenya/Nairobi|Canada/Ottawa|Hungary/Budapest|India/New Delhi|Switzerland/Bern|Belgium/Brussels"
+        "Denmark/Copenhagen|Kenya/Nairobi|Canada/Ottawa|Hungary/Budapest|India/New "
+        "Delhi|Switzerland/Bern|Belgium/Brussels"
     ).split("|")
 )
 _COLOUR = Phrasings(

@@ -7,7 +7,8 @@ import random
 from bench.embedded_model.example import Example, Phrasings, Skill, Split, contains, plain
 
 WHAT_IS_SERVAX = (
-    "servax is an LLM inference engine built on JAX and XLA. It has Pallas paged attention, continuous batching "
+    "servax is an LLM inference engine built on JAX and XLA. It has Pallas paged attention, "
+    "continuous batching "
     "and an OpenAI-compatible API."
 )
 _SERVAX = Phrasings(
@@ -140,24 +141,28 @@ _CAN_DO = Phrasings(
 _IDEAS = (
     (
         "paged attention",
-        "Paged attention keeps the keys and values of each sequence in small pages of memory, so that no memory is "
+        "Paged attention keeps the keys and values of each sequence in small pages of memory, so "
+        "that no memory is "
         "wasted and shared prefixes are stored once.",
         ("pages",),
     ),
     (
         "continuous batching",
-        "Continuous batching lets new requests join the running batch at every step, and finished ones leave it at "
+        "Continuous batching lets new requests join the running batch at every step, and finished "
+        "ones leave it at "
         "once, so the device is always busy.",
         ("batch", "step"),
     ),
     (
         "the KV cache",
-        "The KV cache keeps the keys and values of earlier tokens, so that they are computed only once.",
+        "The KV cache keeps the keys and values of earlier tokens, so that they are computed only "
+        "once.",
         ("keys", "values"),
     ),
     (
         "JAX",
-        "JAX is a Python library for fast array programs that are compiled by XLA for CPU, GPU and TPU.",
+        "JAX is a Python library for fast array programs that are compiled by XLA for CPU, GPU "
+        "and TPU.",
         ("library", "XLA"),
     ),
     (
@@ -167,22 +172,26 @@ _IDEAS = (
     ),
     (
         "Pallas",
-        "Pallas is the kernel language of JAX. servax uses it to write paged attention for GPU and TPU.",
+        "Pallas is the kernel language of JAX. servax uses it to write paged attention for GPU "
+        "and TPU.",
         ("kernel",),
     ),
     (
         "prefix caching",
-        "Prefix caching keeps the pages of an earlier prompt, so that a request with the same beginning starts faster.",
+        "Prefix caching keeps the pages of an earlier prompt, so that a request with the same "
+        "beginning starts faster.",
         ("prompt",),
     ),
     (
         "a token",
-        "A token is a small piece of text, such as a word or a part of a word. Models read and write tokens.",
+        "A token is a small piece of text, such as a word or a part of a word. Models read and "
+        "write tokens.",
         ("piece",),
     ),
     (
         "speculative decoding",
-        "Speculative decoding guesses several tokens cheaply and checks them in one step of the model.",
+        "Speculative decoding guesses several tokens cheaply and checks them in one step of the "
+        "model.",
         ("guess",),
     ),
     (
@@ -220,12 +229,14 @@ _KINDS = (
     ),
     (
         _MAKER,
-        "I am servax-tiny. I was trained by the makers of servax, only on text that they wrote or generated themselves.",
+        "I am servax-tiny. I was trained by the makers of servax, only on text that they wrote or "
+        "generated themselves.",
         ("makers of servax",),
     ),
     (
         _CAN_DO,
-        "I am a very small model. I can greet you, tell you about servax and its endpoints, do small arithmetic, call a tool "
+        "I am a very small model. I can greet you, tell you about servax and its endpoints, do "
+        "small arithmetic, call a tool "
         "and think step by step.",
         ("servax", "arithmetic"),
     ),

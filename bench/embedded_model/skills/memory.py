@@ -20,7 +20,9 @@ from bench.embedded_model.words import city, name
 
 _Subject: TypeAlias = tuple[Phrasings, str, Phrasings, str]
 
-_COLOURS = "red blue green yellow black white brown purple pink orange grey golden silver turquoise violet".split()
+_COLOURS = (
+    "red blue green yellow black white brown purple pink orange grey golden silver turquoise violet"
+).split()
 _PETS = (
     "cat dog horse rabbit bird fish hamster mouse turtle parrot snake goat sheep duck hen".split()
 )

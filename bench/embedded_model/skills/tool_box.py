@@ -75,7 +75,8 @@ def _word(rng: random.Random, split: Split) -> str:
 KINDS = (
     ToolKind(
         (
-            "get_weather weather current_weather fetch_weather get_current_weather weather_lookup find_weather weather_now",
+            "get_weather weather current_weather fetch_weather get_current_weather weather_lookup "
+            "find_weather weather_now",
             "weather_report query_weather",
         ),
         (
@@ -399,7 +400,7 @@ def _made_up_kind(rng: random.Random) -> ToolKind:
     else:
         values = Parameter(first, "string", _word, ""), Parameter(second, "string", name, "")
     if rng.random() < 0.6:
-        parameters, ending, other = values[:1], f"with {first} {{0}}", f"for {{0}}"
+        parameters, ending, other = values[:1], f"with {first} {{0}}", "for {0}"
     else:
         parameters, ending, other = (
             values,

@@ -127,7 +127,8 @@ _KINDS = (
     (_CHAT, "Run servax chat in a terminal while the server is running.", ("servax chat",)),
     (
         _BENCH,
-        "Run servax bench serve. It sends requests to the server and reports throughput and latency.",
+        "Run servax bench serve. It sends requests to the server and reports throughput and "
+        "latency.",
         ("servax bench serve",),
     ),
     (

@@ -19,7 +19,10 @@ from bench.embedded_model.example import (
 )
 from bench.embedded_model.words import name
 
-_TOPICS = "sea moon rain forest river night snow sun wind winter summer garden mountain cat dog star city road tree bird".split()
+_TOPICS = (
+    "sea moon rain forest river night snow sun wind winter summer garden mountain cat dog star "
+    "city road tree bird"
+).split()
 _ANIMALS = "cat dog fox bear mouse owl horse frog duck rabbit robot dragon".split()
 _JOKES = (
     "Why was the token sad? It was out of context.",
@@ -131,8 +134,10 @@ def _haiku(rng: random.Random, split: Split) -> _Written:
 
 def _tale(animal: str, hero: str) -> str:
     return (
-        f"Once there was a {animal} named {hero}. {hero} lived in a small house near the river. One day {hero} found a golden key. "
-        f"The key opened a door in the old tree, and behind it was a garden. {hero} was happy and came back every day."
+        f"Once there was a {animal} named {hero}. {hero} lived in a small house near the river. "
+        f"One day {hero} found a golden key. "
+        f"The key opened a door in the old tree, and behind it was a garden. {hero} was happy and "
+        f"came back every day."
     )
 
 
