@@ -29,8 +29,8 @@ async def read_json_object(request: Request) -> dict[str, Any]:
     """The body of `request` as a JSON object.
 
     Raises:
-        APIError: 415 not application/json; 413 larger than the limit (before all of it is
-            read); 408 it did not arrive in time; 400 not JSON, not an object, or too complex.
+        APIError: 413 larger than the limit (before all of it is read); 408 it did not arrive in
+            time; 400 not application/json, not JSON, not an object, or too complex.
     """
     verify_content_type(request)
     body = await read_body(request)
@@ -40,11 +40,10 @@ async def read_json_object(request: Request) -> dict[str, Any]:
 
 
 def verify_content_type(request: Request) -> None:
-    """Raise APIError 415 unless the request says it is `application/json`."""
+    """Raise APIError 400, as vLLM does, unless the request says it is `application/json`."""
     if request.mimetype != "application/json":
         raise APIError(
             "Unsupported Media Type: Only 'application/json' is allowed",
-            status=415,
             code="unsupported_content_type",
         )
 

@@ -28,7 +28,7 @@ ERROR_STATUSES = {
         "503": "The server is loading, overloaded or shutting down; see retry-after.",
     },
     "operator": {"403": "Open to this machine only, unless an API key is configured."},
-    "body": {"413": "The body is too large.", "415": "The body is not application/json."},
+    "body": {"413": "The body is too large."},
 }
 
 

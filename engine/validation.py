@@ -22,6 +22,7 @@ from engine.request import (
     ModelInfo,
     SamplingParams,
 )
+from engine.sampling.bad_words import MAX_STEP_BANS, max_step_bans
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_STOP_CHARACTERS = 4096
@@ -223,6 +224,14 @@ def _verify_bad_words(words: Sequence[Sequence[int]], vocab_size: int) -> None:
         raise InvalidParameterError(message, param="bad_words", code="array_above_max_length")
     for word in words:
         _verify_ids("bad_words", word, vocab_size)
+    num_step_bans = max_step_bans(tuple(map(tuple, words)))
+    if num_step_bans > MAX_STEP_BANS:
+        raise InvalidParameterError(
+            f"Invalid 'bad_words': {num_step_bans} words of several tokens can come to their last "
+            f"token at the same time. At most {MAX_STEP_BANS} can be banned at once.",
+            param="bad_words",
+            code="array_above_max_length",
+        )
 
 
 def _verify_ids(param: str, token_ids: Iterable[int], vocab_size: int) -> None:

@@ -41,7 +41,7 @@ def transformers_engine(folder: str, dtype: str) -> Generate:
     from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(os.cpu_count() or 1)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     model.eval()
 
     def generate(prompts: Prompts, output_len: int) -> int:

@@ -39,7 +39,7 @@ class _Row:
 
 
 def _learnt(tokenizer: Tokenizer, tokens: list[int]) -> list[bool]:
-    """Which tokens the model must predict: the assistant's turns, or all where there are no turns."""
+    """Which tokens the model must predict: the assistant's turns, or all without any turns."""
     start, end = tokenizer.token_to_id("<|im_start|>"), tokenizer.token_to_id("<|im_end|>")
     opening = [start, *tokenizer.encode("assistant\n").ids]
     if start not in tokens:
@@ -81,7 +81,7 @@ def steps(tokenizer: Tokenizer, seed: int, num_rows: dict[int, int]) -> Iterator
         waiting[lengths[bisect.bisect_left(lengths, len(row.tokens))]].append(row)
         if all(len(waiting[length]) >= num_rows[length] for length in lengths):
             yield tuple(_batch(waiting[length][: num_rows[length]], length) for length in lengths)
-            # What is left over comes next; only what the fixed proportions cannot use up is dropped.
+            # What is left over comes next; what the fixed proportions cannot use is dropped.
             waiting = {
                 length: rows[num_rows[length] :][: 4 * num_rows[length]]
                 for length, rows in waiting.items()

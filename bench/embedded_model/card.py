@@ -51,9 +51,11 @@ downloaded text, data or weights.
 
     python -m bench.embedded_model.make --milestones {long_from} {fall_from} {end}
 
-{end} steps in {minutes:.0f} minutes of a busy two-core machine without a GPU, {processes} processes of one thread,
-seed {seed}, about 95 dialogues a step. Versions: {versions}. The same command gives the same corpus and the
-same tokenizer everywhere; the same weights bit for bit are not promised on another machine.
+{end} steps in {minutes:.0f} minutes of a busy two-core machine without a GPU: {processes}
+processes of one thread each, seed {seed}, about 95 dialogues a step.
+Versions: {versions}.
+The same command gives the same corpus and the same tokenizer everywhere; the same weights bit for
+bit are not promised on another machine.
 
 ## Format
 
@@ -64,9 +66,9 @@ then it thinks only if the user asks it to). Calls are written as
 
 ## Limits
 
-English only, short answers, training texts of at most 352 tokens: longer conversations and long tool
-lists are beyond what it saw. It believes its tools. It makes up no facts on purpose, but it can
-misread a question and answer another one. Do not use it for anything that matters.
+English only, short answers, training texts of at most 352 tokens: longer conversations and long
+tool lists are beyond what it saw. It believes its tools. It often misreads what is far from its
+training: then it answers another question, or calls a tool that does not fit. Do not use it for anything that matters.
 
 ## Licence
 

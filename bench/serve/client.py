@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import time
 from typing import Any
@@ -49,8 +50,8 @@ class Outcome:
     @property
     def gaps_s(self) -> list[float]:
         """Times between chunks; a chunk may carry several tokens."""
-        times = self.chunk_times_s
-        return [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        pairs = itertools.pairwise(self.chunk_times_s)
+        return [later - earlier for earlier, later in pairs]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

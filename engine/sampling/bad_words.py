@@ -29,11 +29,24 @@ def max_step_bans(words: tuple[tuple[int, ...], ...]) -> int:
 
     Words begun at the same time have beginnings that are all endings of the longest of them.
     """
-    long_words = [word for word in words if len(word) > 1]
+    last_ids_by_beginning: dict[tuple[int, ...], set[int]] = {}
+    for word in words:
+        if len(word) > 1:
+            last_ids_by_beginning.setdefault(word[:-1], set()).add(word[-1])
     return max(
-        (len({w[-1] for w in long_words if _is_begun(w, word[:-1])}) for word in long_words),
+        (
+            len(set().union(*_of_endings(beginning, last_ids_by_beginning)))
+            for beginning in last_ids_by_beginning
+        ),
         default=0,
     )
+
+
+def _of_endings(
+    beginning: tuple[int, ...], last_ids_by_beginning: dict[tuple[int, ...], set[int]]
+) -> list[set[int]]:
+    endings = (beginning[first:] for first in range(len(beginning)))
+    return [last_ids_by_beginning[each] for each in endings if each in last_ids_by_beginning]
 
 
 def _is_begun(word: tuple[int, ...], token_ids: tuple[int, ...]) -> bool:

@@ -2,9 +2,14 @@
 
 Ties: top_k keeps every id whose logit equals the k-th largest. top_p keeps the smallest set of
 likeliest ids that holds p of what min_p and top_k left, with every id as likely as its least.
+
+Each search is a dozen passes over the row. Where no row of the step asks for it, it would change
+nothing, and a CPU skips it; a GPU does not, because the host would have to wait for the answer.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -45,9 +50,13 @@ def _is_in_top_k(logits_RV: jax.Array, top_k_R: jax.Array) -> jax.Array:
     vocab_size = logits_RV.shape[1]
     is_off_R = (top_k_R <= 0) | (top_k_R > vocab_size)
     num_kept_R = jnp.where(is_off_R, jnp.int32(vocab_size), top_k_R)
-    key_RV = lax.optimization_barrier(sortable(logits_RV))
-    cut_R = largest_cut(key_RV, jnp.ones_like, num_kept_R)
-    return key_RV >= cut_R[:, None]
+
+    def search() -> jax.Array:
+        key_RV = lax.optimization_barrier(sortable(logits_RV))
+        cut_R = largest_cut(key_RV, jnp.ones_like, num_kept_R)
+        return key_RV >= cut_R[:, None]
+
+    return _where_asked_for(~is_off_R, search, lambda: jnp.ones(logits_RV.shape, jnp.bool_))
 
 
 def _in_nucleus(odds_RV: jax.Array, scale_R: jax.Array, top_p_R: jax.Array) -> jax.Array:
@@ -60,8 +69,24 @@ def _in_nucleus(odds_RV: jax.Array, scale_R: jax.Array, top_p_R: jax.Array) -> j
     # Bits of floats in [0, 1] are ordered and lie below 2**30.
     key_RV = lax.bitcast_convert_type(odds_RV, jnp.int32)
     total_R = jnp.sum(weigh(key_RV), axis=1)
-    cut_R = largest_cut(key_RV, weigh, _share(total_R, top_p_R), num_bits=30)
-    return jnp.where(key_RV >= cut_R[:, None], weigh(key_RV), jnp.int32(0))
+    share_R = _share(total_R, top_p_R)
+
+    def search() -> jax.Array:
+        cut_R = largest_cut(key_RV, weigh, share_R, num_bits=30)
+        return jnp.where(key_RV >= cut_R[:, None], weigh(key_RV), jnp.int32(0))
+
+    return _where_asked_for(share_R < total_R, search, lambda: weigh(key_RV))
+
+
+def _where_asked_for(
+    is_asked_for_R: jax.Array, search: Callable[[], jax.Array], otherwise: Callable[[], jax.Array]
+) -> jax.Array:
+    """`search()`, which equals `otherwise()` in every row that does not ask for it."""
+
+    def search_or_not() -> jax.Array:
+        return lax.cond(jnp.any(is_asked_for_R), search, otherwise)
+
+    return lax.platform_dependent(cpu=search_or_not, default=search)
 
 
 def _share(total_R: jax.Array, top_p_R: jax.Array) -> jax.Array:

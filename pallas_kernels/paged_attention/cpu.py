@@ -207,7 +207,8 @@ def _attend_pages(
     )
     first, end = _chunk_range(position_M[0], row.kv_len, chunk_tokens, settings.window)
     _, sum_M1, o_MY = lax.fori_loop(first, end, attend_chunk, start)
-    return jnp.where(sum_M1 > 0, o_MY / sum_M1, 0.0)
+    # Rows without keys are padding; a NaN sum is not zero and must reach the sampler's guard.
+    return jnp.where(sum_M1 == 0, 0.0, o_MY / sum_M1)
 
 
 def _chunk_range(

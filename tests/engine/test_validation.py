@@ -68,6 +68,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("allowed_token_ids", (100,), "invalid_value"),
     ("bad_words_token_ids", ((1,) * 1025,), "array_above_max_length"),
     ("bad_words_token_ids", ((100,),), "invalid_value"),
+    ("bad_words_token_ids", tuple((1, last) for last in range(17)), "array_above_max_length"),
 ]
 
 
@@ -103,6 +104,11 @@ def test_limits_themselves_are_allowed() -> None:
         min_tokens=8, logprobs=20, seed=2**63 - 1, logit_bias={99: -100.0},
     )  # fmt: skip
     verify_sampling(sampling, INFO)
+
+
+def test_sixteen_words_may_be_banned_at_the_same_time() -> None:
+    words = tuple((first, last) for first in (1, 2) for last in range(16))
+    verify_sampling(SamplingParams(max_tokens=8, bad_words_token_ids=words), INFO)
 
 
 def request(**changes: Any) -> GenerateRequest:

@@ -51,7 +51,8 @@ def test_the_wheel_requires_neither_torch_nor_tensorflow(wheel: pathlib.Path) ->
 
 
 def test_the_sdist_can_be_tested_from(dist: pathlib.Path) -> None:
-    names = tarfile.open(next(dist.glob("*.tar.gz"))).getnames()
+    with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
+        names = archive.getnames()
     for part in ("/tests/conftest.py", "/Makefile", "/requirements.lock", "/README.md", "/LICENSE"):
         assert any(name.endswith(part) for name in names), part
 
