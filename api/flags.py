@@ -378,10 +378,10 @@ FLAGS = (
     ),
     Flag(
         name="max-logprobs",
-        kind=integer(0, 1000),
+        kind=integer(-1, 1000),
         group=LIMITS,
         fields=("engine.max_logprobs",),
-        help="Most alternatives a request may ask for per token.",
+        help="Most alternatives a request may ask for per token; -1 is a whole small vocabulary.",
     ),
     Flag(
         name="max-request-body-size",

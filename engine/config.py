@@ -30,6 +30,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         gpu_memory_utilization: share of the device's memory to use when the above is None.
         num_gpu_blocks_override: exact number of pages, for tests.
         tensor_parallel_size, data_parallel_size: mesh axes.
+        max_logprobs: most alternatives per token; -1 = the whole (small) vocabulary.
         max_num_queued_reqs: requests waiting beyond the running ones before 503; 0 = no bound.
         compile_cache_dir: persistent XLA cache; "" = a folder under the user's cache directory.
         prefill_chunk_tokens: most prompt tokens of one sequence in one step; None = the budget.
@@ -92,6 +93,11 @@ class ModelLimits(Protocol):
         """Of the checkpoint: float32 | bfloat16 | float16."""
         ...
 
+    @property
+    def vocab_size(self) -> int:
+        """Ids the model can give."""
+        ...
+
 
 class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What `resolve` must know of the machine, as plain numbers. Filled by `engine.runner.devices`.
@@ -129,6 +135,8 @@ CPU_KV_CACHE_SHARE = 0.25
 QUEUED_SEQS_PER_SLOT = 4
 PROMPT_LOGPROBS_CHUNK_TOKENS = 64
 """Most tokens of a step that scores prompts: it computes logits of all of them."""
+MAX_WHOLE_VOCABULARY = 4096
+"""Largest vocabulary of which a step may report every id (`--max-logprobs -1`)."""
 SMALLEST_BUCKET = 8
 """Rows and tokens of a step are padded to at least this many: GEMMs of fewer rows are slower and
 not bit-equal to larger ones on CPU."""
@@ -211,7 +219,7 @@ def resolve(config: EngineConfig, model: ModelLimits, devices: DeviceFacts) -> R
         max_device_bytes=_max_device_bytes(config, devices),
         num_pages_override=config.num_gpu_blocks_override,
         max_num_queued_seqs=_max_num_queued_seqs(config, max_num_seqs),
-        max_logprobs=_at_least_zero("max-logprobs", config.max_logprobs),
+        max_logprobs=_max_logprobs(config, model),
         tensor_parallel_size=_at_least_one("tensor-parallel-size", config.tensor_parallel_size, 1),
         data_parallel_size=_at_least_one("data-parallel-size", config.data_parallel_size, 1),
         platform=devices.platform,
@@ -245,6 +253,18 @@ def _max_model_len(config: EngineConfig, model: ModelLimits) -> int:
             "(max_position_embeddings in its config.json)."
         )
     return chosen
+
+
+def _max_logprobs(config: EngineConfig, model: ModelLimits) -> int:
+    if config.max_logprobs != -1:
+        return _at_least_zero("max-logprobs", config.max_logprobs)
+    if model.vocab_size > MAX_WHOLE_VOCABULARY:
+        raise SetupError(
+            f"--max-logprobs -1 (the whole vocabulary) is for models of at most "
+            f"{MAX_WHOLE_VOCABULARY} token ids; this one has {model.vocab_size}, all of which "
+            "every step would sort and report. Give a number, such as 1000."
+        )
+    return model.vocab_size
 
 
 def _dtype(config: EngineConfig, model: ModelLimits) -> str:

@@ -68,7 +68,8 @@ then it thinks only if the user asks it to). Calls are written as
 
 English only, short answers, training texts of at most 352 tokens: longer conversations and long
 tool lists are beyond what it saw. It believes its tools. It often misreads what is far from its
-training: then it answers another question, or calls a tool that does not fit. Do not use it for anything that matters.
+training: then it answers another question, or calls a tool that does not fit. Do
+not use it for anything that matters.
 
 ## Licence
 

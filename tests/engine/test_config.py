@@ -17,6 +17,7 @@ GIB = 2**30
 class Model:
     max_position_embeddings: int = 2048
     dtype: str = "bfloat16"
+    vocab_size: int = 1024
 
 
 CPU = DeviceFacts(
@@ -97,7 +98,7 @@ def test_the_token_budget_grows_with_many_sequences() -> None:
         ("--dtype", {"dtype": "int8"}),
         ("--kv-cache-dtype", {"kv_cache_dtype": "fp8"}),
         ("--kv-cache-memory-bytes", {"kv_cache_memory_bytes": 0}),
-        ("--max-logprobs", {"max_logprobs": -1}),
+        ("--max-logprobs", {"max_logprobs": -2}),
         ("--tensor-parallel-size", {"tensor_parallel_size": 0}),
         ("--max-num-queued-reqs", {"max_num_queued_reqs": -1}),
         ("--prefill-chunk-tokens", {"prefill_chunk_tokens": 0}),
@@ -108,6 +109,12 @@ def test_the_token_budget_grows_with_many_sequences() -> None:
 def test_an_impossible_choice_is_refused_by_its_flag(flag: str, chosen) -> None:
     with pytest.raises(SetupError, match=flag):
         resolved(**chosen)
+
+
+def test_a_small_vocabulary_may_be_reported_whole() -> None:
+    assert resolved(max_logprobs=-1).max_logprobs == 1024
+    with pytest.raises(SetupError, match="--max-logprobs -1 .* 128000"):
+        resolve(EngineConfig(max_logprobs=-1), Model(vocab_size=128_000), CPU)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5, float("nan")])
