@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         max_num_batched_tokens=options.max_num_batched_tokens,
         enable_prefix_caching=options.prefix_len > 0,
     ) as llm:
+        llm.wait_until_compiled()
         generate_once(llm, options, seed=1_000)
         seconds = [generate_once(llm, options, seed=index) for index in range(options.repeats)]
     output_tokens = options.num_prompts * options.output_len

@@ -98,6 +98,11 @@ class ModelLimits(Protocol):
         """Ids the model can give."""
         ...
 
+    @property
+    def num_matrix_parameters(self) -> int:
+        """Parameters of all matrices."""
+        ...
+
 
 class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What `resolve` must know of the machine, as plain numbers. Filled by `engine.runner.devices`.
@@ -108,6 +113,7 @@ class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
         num_devices: devices this process may use.
         memory_bytes: of one device; on CPU the machine's memory.
         free_memory_bytes: of one device at the time of asking.
+        has_half_precision_units: whether it multiplies 16-bit matrices faster than float32 ones.
     """
 
     platform: str
@@ -115,6 +121,7 @@ class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
     num_devices: int
     memory_bytes: int
     free_memory_bytes: int
+    has_half_precision_units: bool = True
 
 
 class PlatformDefaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +139,8 @@ PLATFORM_DEFAULTS = {
 }
 MAX_CPU_KV_CACHE_BYTES = 4 * 2**30
 CPU_KV_CACHE_SHARE = 0.25
+MAX_WIDENED_WEIGHTS_SHARE = 0.25
+"""Of the machine's memory: weights are kept as float32 for speed only while they are small."""
 QUEUED_SEQS_PER_SLOT = 4
 PROMPT_LOGPROBS_CHUNK_TOKENS = 64
 """Most tokens of a step that scores prompts: it computes logits of all of them."""
@@ -149,7 +158,8 @@ class ResolvedConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`EngineConfig` with every `None` and every `auto` decided. Written by `resolve` alone.
 
     Attributes:
-        dtype: of weights and activations: float32 | bfloat16 | float16.
+        dtype: of the model's values, keys and activations: float32 | bfloat16 | float16.
+        weight_dtype: in which its weights are kept; float32 where 16-bit products are slow.
         prompt_logprobs_chunk_tokens: most tokens of a step that scores prompts.
         max_kv_cache_bytes: most bytes of one device for pages.
         is_kv_cache_exact: the operator named `max_kv_cache_bytes`: less is an error.
@@ -159,6 +169,7 @@ class ResolvedConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     dtype: str
+    weight_dtype: str
     max_model_len: int
     max_num_seqs: int
     max_num_batched_tokens: int
@@ -203,6 +214,7 @@ def resolve(config: EngineConfig, model: ModelLimits, devices: DeviceFacts) -> R
     dtype = _dtype(config, model)
     return ResolvedConfig(
         dtype=dtype,
+        weight_dtype=_weight_dtype(dtype, model, devices),
         max_model_len=max_model_len,
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
@@ -275,6 +287,16 @@ def _dtype(config: EngineConfig, model: ModelLimits) -> str:
             f"--kv-cache-dtype {config.kv_cache_dtype} is not supported: pages hold the model's "
             f"own {dtype}. Leave it at auto."
         )
+    return dtype
+
+
+def _weight_dtype(dtype: str, model: ModelLimits, devices: DeviceFacts) -> str:
+    # Measured on a CPU with AVX-512 but no AMX: float32 products are 1.5 to 1.7 times as fast as
+    # bfloat16 ones from 32 rows on. The values stay those of `dtype`.
+    widened_bytes = 4 * model.num_matrix_parameters
+    is_small = widened_bytes <= MAX_WIDENED_WEIGHTS_SHARE * devices.memory_bytes
+    if devices.platform == "cpu" and is_small and not devices.has_half_precision_units:
+        return "float32"
     return dtype
 
 

@@ -62,10 +62,10 @@ class LLM:
         self._endpoint = MemoryEndpoint()
         self._service = EngineService(self._loaded.core, self._endpoint, self._loaded.info)
         self._numbers = itertools.count()
-        warm_up = threading.Thread(target=self._loaded.warm_up, name="compile", daemon=True)
-        warm_up.start()
+        self._warm_up = threading.Thread(target=self._loaded.warm_up, name="compile", daemon=True)
+        self._warm_up.start()
         # Also at interpreter exit: a thread inside XLA's compiler must not outlive Python.
-        self._finalizer = weakref.finalize(self, _stop, self._loaded, warm_up)
+        self._finalizer = weakref.finalize(self, _stop, self._loaded, self._warm_up)
 
     @property
     def info(self) -> ModelInfo:
@@ -127,6 +127,10 @@ class LLM:
             self.tokenizer.encode(self._render(chat), add_special_tokens=False) for chat in chats
         ]
         return self.generate(prompts, sampling_params, n=n, stop=stop)
+
+    def wait_until_compiled(self) -> None:
+        """Block until the larger steps are compiled too; generating works before, but slower."""
+        self._warm_up.join()
 
     def close(self) -> None:
         """Stop compiling in the background; may be called twice."""

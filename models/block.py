@@ -23,16 +23,23 @@ class Block(nnx.Module):
         window: int,
         *,
         dtype: jax.typing.DTypeLike,
+        weight_dtype: jax.typing.DTypeLike,
         rngs: nnx.Rngs,
         mesh: Mesh | None,
         num_shards: int,
     ) -> None:
-        self.mixer_norm = RMSNorm(config.d_model, config.norm_eps, "embed", dtype=dtype)
+        self.mixer_norm = RMSNorm(config.d_model, config.norm_eps, "embed", dtype=weight_dtype)
         self.mixer = Attention(
-            config, window, dtype=dtype, rngs=rngs, mesh=mesh, num_shards=num_shards
+            config,
+            window,
+            dtype=dtype,
+            weight_dtype=weight_dtype,
+            rngs=rngs,
+            mesh=mesh,
+            num_shards=num_shards,
         )
-        self.mlp_norm = RMSNorm(config.d_model, config.norm_eps, "embed", dtype=dtype)
-        self.mlp = GatedMLP(config, dtype=dtype, rngs=rngs, num_shards=num_shards)
+        self.mlp_norm = RMSNorm(config.d_model, config.norm_eps, "embed", dtype=weight_dtype)
+        self.mlp = GatedMLP(config, dtype=weight_dtype, rngs=rngs, num_shards=num_shards)
 
     def __call__(
         self,

@@ -54,3 +54,11 @@ class DecoderConfig:
     tie_word_embeddings: bool = False
     activation: str = "silu"
     dtype: str = "bfloat16"
+
+    @property
+    def num_matrix_parameters(self) -> int:
+        """Parameters of all matrices, which is all but norms and biases."""
+        heads = (2 * self.num_heads + 2 * self.num_kv_heads) * self.head_dim
+        layer = (heads + 3 * self.d_ff) * self.d_model
+        vocabulary = self.vocab_size * self.d_model * (1 if self.tie_word_embeddings else 2)
+        return self.num_layers * layer + vocabulary

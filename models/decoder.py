@@ -28,7 +28,9 @@ class Decoder(nnx.Module):
     Args:
         config: numbers and choices.
         rngs: stream "params" of the random initial weights.
-        dtype: of the weights and of what matmuls multiply; None takes the checkpoint's.
+        dtype: of keys, values and what attention multiplies; None takes the checkpoint's.
+        weight_dtype: in which weights are kept and multiplied; None is `dtype`. A wider one has
+            the same values and costs memory, for devices that multiply `dtype` slowly.
         mesh: devices to spread over (axes "data" and "model"); None is one device.
     """
 
@@ -38,23 +40,33 @@ class Decoder(nnx.Module):
         *,
         rngs: nnx.Rngs,
         dtype: jax.typing.DTypeLike | None = None,
+        weight_dtype: jax.typing.DTypeLike | None = None,
         mesh: Mesh | None = None,
     ) -> None:
         dtype = config.dtype if dtype is None else dtype
+        weight_dtype = dtype if weight_dtype is None else weight_dtype
         num_shards = 1 if mesh is None else mesh.shape["model"]
         _check_divides(config, num_shards)
         self.config = config
-        self.embed = Embedding(config.vocab_size, config.d_model, dtype=dtype, rngs=rngs)
+        self.embed = Embedding(config.vocab_size, config.d_model, dtype=weight_dtype, rngs=rngs)
         self.layers = nnx.List(
-            Block(config, window, dtype=dtype, rngs=rngs, mesh=mesh, num_shards=num_shards)
+            Block(
+                config,
+                window,
+                dtype=dtype,
+                weight_dtype=weight_dtype,
+                rngs=rngs,
+                mesh=mesh,
+                num_shards=num_shards,
+            )
             for window in config.windows or (0,) * config.num_layers
         )
-        self.norm = RMSNorm(config.d_model, config.norm_eps, "embed", dtype=dtype)
+        self.norm = RMSNorm(config.d_model, config.norm_eps, "embed", dtype=weight_dtype)
         self.head = (
             None
             if config.tie_word_embeddings
             else Linear(
-                config.d_model, config.vocab_size, ("vocab", "embed"), dtype=dtype, rngs=rngs
+                config.d_model, config.vocab_size, ("vocab", "embed"), dtype=weight_dtype, rngs=rngs
             )
         )
 

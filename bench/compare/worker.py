@@ -25,7 +25,14 @@ def servax_engine(folder: str, dtype: str) -> Generate:
     from engine.llm import LLM
     from engine.request import SamplingParams
 
-    llm = LLM(model=folder, dtype=dtype, enable_prefix_caching=False)
+    llm = LLM(
+        model=folder,
+        dtype=dtype,
+        enable_prefix_caching=False,
+        max_num_seqs=32,
+        max_model_len=1024,
+    )
+    llm.wait_until_compiled()
 
     def generate(prompts: Prompts, output_len: int) -> int:
         sampling = SamplingParams(max_tokens=output_len, temperature=0.0, ignore_eos=True)

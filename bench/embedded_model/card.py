@@ -41,6 +41,7 @@ training, in neither order and with neither sign. There are too few products for
 order of a pair (`3 * 7`) is held out and the other (`7 * 3`) is trained. For `persona`, `memory`
 and the tool skills, half of the names and places are made up anew, and the others come from a list
 that training does not use. Tool names and parameter names are drawn anew for each probe.
+`completion` has no held-out texts: its score says how well the model knows our sentences by heart.
 
 ## Data
 

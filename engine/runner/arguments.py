@@ -68,7 +68,7 @@ class StepProgram:
         """Shapes of the weight leaves."""
         return [
             jax.ShapeDtypeStruct(
-                placement.rule.shape, self.config.dtype, sharding=placement.sharding
+                placement.rule.shape, self.config.weight_dtype, sharding=placement.sharding
             )
             for placement in self.placements
         ]
@@ -106,7 +106,7 @@ class StepProgram:
 
     def weight_bytes(self) -> int:
         """Bytes of all weights on one device."""
-        itemsize = jnp.dtype(self.config.dtype).itemsize
+        itemsize = jnp.dtype(self.config.weight_dtype).itemsize
         return sum(
             itemsize * _num_items(placement.sharding.shard_shape(placement.rule.shape))
             for placement in self.placements
@@ -127,7 +127,13 @@ def make_program(
     """
     step_mesh = mesh if mesh.size > 1 else None
     abstract = nnx.eval_shape(
-        lambda: Decoder(decoder, rngs=nnx.Rngs(0), dtype=config.dtype, mesh=step_mesh)
+        lambda: Decoder(
+            decoder,
+            rngs=nnx.Rngs(0),
+            dtype=config.dtype,
+            weight_dtype=config.weight_dtype,
+            mesh=step_mesh,
+        )
     )
     graph, state = nnx.split(abstract)
     leaves, treedef = jax.tree_util.tree_flatten_with_path(state)

@@ -106,11 +106,13 @@ class _LoadingWeights:
     ) -> None:
         self._leaves: list[jax.Array] = []
         self._error: BaseException | None = None
-        dtype, num_shards = program.config.dtype, program.config.tensor_parallel_size
+        config = program.config
         source = (
-            dummy_source(dtype, seed)
+            dummy_source(config.dtype, seed, config.weight_dtype)
             if checkpoint is None
-            else checkpoint_source(checkpoint, dtype, num_shards)
+            else checkpoint_source(
+                checkpoint, config.dtype, config.tensor_parallel_size, config.weight_dtype
+            )
         )
 
         def load() -> None:

@@ -45,6 +45,8 @@ class Field(enum.IntEnum):
 
 
 NUM_PARAMETER_FIELDS = len(Field)
+MAX_INT32 = 2**31 - 1
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def pack_parameters(sequence: Sequence, eos_token_ids: tuple[int, ...]) -> NDArray[np.int32]:
@@ -56,7 +58,7 @@ def pack_parameters(sequence: Sequence, eos_token_ids: tuple[int, ...]) -> NDArr
     sampling = sequence.sampling
     row = np.zeros(NUM_PARAMETER_FIELDS, np.int32)
     row[Field.TEMPERATURE] = _float_bits(sampling.temperature)
-    row[Field.TOP_K] = sampling.top_k
+    row[Field.TOP_K] = min(sampling.top_k, MAX_INT32)  # beyond the vocabulary it is off
     row[Field.TOP_P] = _word(min(round(sampling.top_p * 2**32), 2**32 - 1))
     row[Field.MIN_P] = _float_bits(sampling.min_p)
     row[Field.REPETITION_PENALTY] = _float_bits(sampling.repetition_penalty)
@@ -105,7 +107,7 @@ def has_penalties(sampling: SamplingParams) -> bool:
 
 
 def _float_bits(value: float) -> np.int32:
-    return np.float32(value).view(np.int32)
+    return np.float32(max(-MAX_FLOAT32, min(value, MAX_FLOAT32))).view(np.int32)
 
 
 def _word(value: int) -> np.int32:

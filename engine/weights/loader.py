@@ -25,14 +25,24 @@ class Placement:
     sharding: jax.sharding.Sharding
 
 
-def checkpoint_source(checkpoint: Checkpoint, dtype: str, num_shards: int) -> Source:
-    """Parameters of a checkpoint, cast to `dtype` (round to nearest even)."""
-    return lambda rule: assemble(checkpoint, rule, NUMPY_DTYPES[dtype], num_shards)
+def checkpoint_source(
+    checkpoint: Checkpoint, dtype: str, num_shards: int, weight_dtype: str = ""
+) -> Source:
+    """Parameters of a checkpoint, cast to `dtype` (round to nearest even).
+
+    Args:
+        weight_dtype: in which these values are kept; "" is `dtype`.
+    """
+    kept_as = NUMPY_DTYPES[weight_dtype or dtype]
+    return lambda rule: assemble(checkpoint, rule, NUMPY_DTYPES[dtype], num_shards).astype(
+        kept_as, copy=False
+    )
 
 
-def dummy_source(dtype: str, seed: int) -> Source:
+def dummy_source(dtype: str, seed: int, weight_dtype: str = "") -> Source:
     """Random parameters."""
-    return lambda rule: dummy_parameter(rule, NUMPY_DTYPES[dtype], seed)
+    kept_as = NUMPY_DTYPES[weight_dtype or dtype]
+    return lambda rule: dummy_parameter(rule, NUMPY_DTYPES[dtype], seed).astype(kept_as, copy=False)
 
 
 def verify_weights(checkpoint: Checkpoint, rules: Sequence[WeightRule]) -> None:

@@ -30,16 +30,17 @@ class Attention(nnx.Module):
         window: int,
         *,
         dtype: jax.typing.DTypeLike,
+        weight_dtype: jax.typing.DTypeLike,
         rngs: nnx.Rngs,
         mesh: Mesh | None,
         num_shards: int,
     ) -> None:
         width = config.num_heads * config.head_dim
         fused = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
-        linear = partial(Linear, dtype=dtype, rngs=rngs)
+        linear = partial(Linear, dtype=weight_dtype, rngs=rngs)
         self.qkv = linear(config.d_model, fused, ("heads", "embed"), use_bias=config.qkv_bias)
         self.output = linear(width, config.d_model, ("embed", "heads"), use_bias=config.output_bias)
-        norm = partial(RMSNorm, config.head_dim, config.norm_eps, "head_dim", dtype=dtype)
+        norm = partial(RMSNorm, config.head_dim, config.norm_eps, "head_dim", dtype=weight_dtype)
         self.q_norm = norm() if config.qk_norm else None
         self.k_norm = norm() if config.qk_norm else None
         self.num_heads, self.num_kv_heads = config.num_heads, config.num_kv_heads

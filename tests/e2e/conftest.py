@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import time
 from collections.abc import Callable
 
 import pytest
@@ -34,19 +33,12 @@ def load(folder: pathlib.Path, **options: object) -> LLM:
     return LLM(str(folder), **{**defaults, **options})
 
 
-def wait_until_compiled(llm: LLM) -> None:
-    deadline_s = time.monotonic() + 240
-    while llm.stats.num_compiled_steps < llm.stats.num_planned_steps:
-        assert time.monotonic() < deadline_s, llm.stats
-        time.sleep(0.1)
-
-
 @pytest.fixture(scope="session")
 def make_llm(tiny_llama: pathlib.Path) -> Callable[..., LLM]:
     def make(*, is_compiled: bool = True, **options: object) -> LLM:
         llm = load(tiny_llama, **options)
         if is_compiled:
-            wait_until_compiled(llm)
+            llm.wait_until_compiled()
         return llm
 
     return make

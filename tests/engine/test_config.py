@@ -18,6 +18,7 @@ class Model:
     max_position_embeddings: int = 2048
     dtype: str = "bfloat16"
     vocab_size: int = 1024
+    num_matrix_parameters: int = 1_000_000
 
 
 CPU = DeviceFacts(
@@ -113,7 +114,7 @@ def test_an_impossible_choice_is_refused_by_its_flag(flag: str, chosen) -> None:
 
 def test_a_small_vocabulary_may_be_reported_whole() -> None:
     assert resolved(max_logprobs=-1).max_logprobs == 1024
-    with pytest.raises(SetupError, match="--max-logprobs -1 .* 128000"):
+    with pytest.raises(SetupError, match=r"--max-logprobs -1 .* 128000"):
         resolve(EngineConfig(max_logprobs=-1), Model(vocab_size=128_000), CPU)
 
 
@@ -121,3 +122,16 @@ def test_a_small_vocabulary_may_be_reported_whole() -> None:
 def test_an_impossible_share_of_the_gpu_is_refused(share: float) -> None:
     with pytest.raises(SetupError, match="--gpu-memory-utilization"):
         resolved(GPU, gpu_memory_utilization=share)
+
+
+def test_a_cpu_without_matrix_units_keeps_small_weights_wide() -> None:
+    slow = msgspec.structs.replace(CPU, has_half_precision_units=False)
+    resolved = resolve(EngineConfig(), Model(), slow)
+    assert (resolved.dtype, resolved.weight_dtype) == ("bfloat16", "float32")
+    assert resolve(EngineConfig(), Model(), CPU).weight_dtype == "bfloat16"
+
+
+def test_weights_that_would_fill_the_memory_are_not_widened() -> None:
+    slow = msgspec.structs.replace(CPU, has_half_precision_units=False)
+    large = Model(num_matrix_parameters=slow.memory_bytes)
+    assert resolve(EngineConfig(), large, slow).weight_dtype == "bfloat16"

@@ -1,7 +1,8 @@
 """Plain text without chat, as `/v1/completions` sees it: sentences of our own docs.
 
 The example's prompt is the beginning of a text; there is no chat template around
-it. Held-out prompts are beginnings cut at places where training never cuts.
+it. The texts are few and there are no held-out ones: the score of this skill says
+how well they are known by heart, not how well the model generalises.
 """
 
 from __future__ import annotations

@@ -36,6 +36,12 @@ def test_packed_parameters_come_out_as_they_went_in(sequence):
     assert bool(knobs.uses_slot_row_R[0])
 
 
+def test_numbers_beyond_32_bits_become_the_largest(sequence):
+    knobs = unpack(pack_parameters(sequence(top_k=2**63, repetition_penalty=1e300), (2,))[None])
+    assert int(knobs.top_k_R[0]) == 2**31 - 1
+    assert knobs.repetition_penalty_R[0] == np.finfo(np.float32).max
+
+
 @pytest.mark.parametrize("knobs", OTHER_KNOBS, ids=str)
 def test_the_greedy_variant_is_only_for_requests_that_want_nothing_else(knobs):
     plain = {"max_tokens": 5, "temperature": 0.0}
