@@ -39,8 +39,9 @@ accepts it and it ended by itself. Measured on {date} with `{command}`.
 For `arithmetic` and `thinking` the operands are held out too: one pair in ten is never shown in
 training, in neither order and with neither sign. There are too few products for that, so there one
 order of a pair (`3 * 7`) is held out and the other (`7 * 3`) is trained. For `persona`, `memory`
-and the tool skills, half of the names and places are made up anew, and the others come from a list
-that training does not use. Tool names and parameter names are drawn anew for each probe.
+and the tool skills, about half of the names and places are made up anew, and the others come from
+lists that training does not use. Each probe draws its tools' names anew, some of them from those
+that training uses; the calls in `tool_call` must match exactly, with the types of all arguments.
 `completion` has no held-out texts: its score says how well the model knows our sentences by heart.
 
 ## Data

@@ -37,7 +37,7 @@ def weights_of(model: LlamaForCausalLM) -> dict[str, torch.Tensor]:
 
 def config_of(model: LlamaForCausalLM) -> dict[str, object]:
     """The model's config.json."""
-    config = model.config.to_diff_dict()
+    config: dict[str, object] = dict(model.config.to_diff_dict())
     return config | {
         "architectures": ["LlamaForCausalLM"],
         "torch_dtype": "bfloat16",

@@ -45,9 +45,10 @@ def _process(
     if rank == 0:
         export(model, tokenizer, folder)
         seconds = int(time.monotonic() - started)
-        write_training(
-            Training(asdict(milestones), seconds, plan.seed, plan.processes, model.num_parameters())
+        training = Training(
+            asdict(milestones), seconds, plan.seed, plan.processes, model.num_parameters()
         )
+        write_training(training, folder)
     dist.destroy_process_group()
 
 
@@ -74,7 +75,7 @@ def main() -> None:
             (plan, f"{meeting_place}/point", arguments.export_every, folder),
             plan.processes,
         )
-    write_scores(score(folder))
+    write_scores(score(folder), folder)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,6 @@ from typing import Any
 from bench.embedded_model.card import card
 from models.embedded import embedded_model_dir
 
-RESULTS = Path(__file__).parents[1] / "results" / "embedded_model.json"
-
 
 @dataclass(frozen=True)
 class Score:
@@ -45,24 +43,30 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _known() -> dict[str, Any]:
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+def _results_of(folder: Path) -> Path:
+    """Where a model's results go: the shipped one's into the repository, others beside them."""
+    if folder == embedded_model_dir():
+        return Path(__file__).parents[1] / "results" / "embedded_model.json"
+    return folder / "results.json"
 
 
-def _write(results: dict[str, Any]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+def _write(results: dict[str, Any], folder: Path) -> None:
+    file = _results_of(folder)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(results, indent=2) + "\n")
     if {"training", "skills"} <= results.keys():
-        (embedded_model_dir() / "README.md").write_text(card(results))
+        (folder / "README.md").write_text(card(results))
 
 
-def write_training(training: Training) -> None:
-    """Record how the weights were made; older scores no longer hold."""
-    _write({"training": asdict(training)})
+def write_training(training: Training, folder: Path) -> None:
+    """Record how the weights in the folder were made; older scores no longer hold."""
+    _write({"training": asdict(training)}, folder)
 
 
-def write_scores(scores: list[Score]) -> None:
+def write_scores(scores: list[Score], folder: Path) -> None:
     """Record the scores with their date, versions and machine, and write the model card."""
+    file = _results_of(folder)
+    known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     measured: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": "uncommitted",
@@ -72,4 +76,4 @@ def write_scores(scores: list[Score]) -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
         "skills": [asdict(score) for score in scores],
     }
-    _write(_known() | measured)
+    _write(known | measured, folder)

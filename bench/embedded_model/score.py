@@ -13,6 +13,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -52,10 +53,10 @@ class Greedy:
         self.tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
             folder, padding_side="left"
         )
-        self.model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-        self.ends = {
-            self.tokenizer.convert_tokens_to_ids(mark) for mark in ("<|im_end|>", "<|endoftext|>")
-        }
+        # Typed as Any: transformers' own stubs do not let a LlamaForCausalLM generate.
+        self.model: Any = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        vocabulary = self.tokenizer.get_vocab()
+        self.ends = {vocabulary["<|im_end|>"], vocabulary["<|endoftext|>"]}
 
     def answers(self, prompts: list[str]) -> Iterator[Answer]:
         """The answer to each prompt, in order."""
@@ -85,7 +86,7 @@ class Greedy:
             length = next(
                 (place for place, token in enumerate(row) if token in self.ends), len(row)
             )
-            yield Answer(prompt, self.tokenizer.decode(row[:length]), length < len(row))
+            yield Answer(prompt, str(self.tokenizer.decode(row[:length])), length < len(row))
 
 
 def score(folder: Path, show_failures: int = 0) -> list[Score]:
@@ -118,7 +119,7 @@ def main() -> None:
     arguments = parser.parse_args()
     scores = score(arguments.folder, arguments.show_failures)
     if not arguments.dry_run:
-        write_scores(scores)
+        write_scores(scores, arguments.folder)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def model_config() -> LlamaConfig:
         num_key_value_heads=2,
         head_dim=32,
         max_position_embeddings=2048,
-        rope_theta=10000.0,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         rms_norm_eps=1e-6,
         tie_word_embeddings=True,
         bos_token_id=None,

@@ -12,7 +12,7 @@ import random
 from bench.embedded_model.example import Example, Skill, Split, assistant, contains, user
 from bench.embedded_model.skills.endpoints import ALL
 from bench.embedded_model.skills.identity import WHAT_IS_SERVAX
-from bench.embedded_model.skills.writing import _tale
+from bench.embedded_model.skills.writing import tale_of
 
 TEXTS = (
     WHAT_IS_SERVAX,
@@ -37,7 +37,7 @@ TEXTS = (
     "answers 200.",
     "Prometheus reads the counters of the server at /metrics.",
     "JAX is a Python library for fast array programs that are compiled by XLA.",
-    _tale("fox", "Mina"),
+    tale_of("fox", "Mina"),
     "def add(a, b):\n    return a + b",
 )
 

@@ -7,7 +7,8 @@ import random
 from typing import Any
 
 from bench.embedded_model.example import Check, Example, Message, Skill, Split, Tool, typed, user
-from bench.embedded_model.skills.tool_box import KINDS, Call, build, draw_call, draw_kind
+from bench.embedded_model.skills.tool_box import Call, build, draw_call, draw_kind
+from bench.embedded_model.skills.tool_kinds import KINDS
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 

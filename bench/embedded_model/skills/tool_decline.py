@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 
-from bench.embedded_model.example import Example, Skill, Split
+from bench.embedded_model.example import Example, Skill, Split, Tool
 from bench.embedded_model.skills import (
     arithmetic,
     echo,
@@ -17,8 +17,9 @@ from bench.embedded_model.skills import (
     unknown,
     usage,
 )
-from bench.embedded_model.skills.tool_box import KINDS, build
+from bench.embedded_model.skills.tool_box import build
 from bench.embedded_model.skills.tool_calls import tool_list
+from bench.embedded_model.skills.tool_kinds import KINDS
 
 _TALK = (greeting, identity, endpoints, usage, facts, echo, persona, unknown)
 _CLOSE_TO_A_TOOL = (
@@ -49,8 +50,8 @@ def make(rng: random.Random, split: Split) -> Example:
             hint in example.question.lower() for hint in _CLOSE_TO_A_TOOL
         ):
             break
-    tool, _ = build(rng.choice(_NO_SUMS), rng, split)
-    tools = (tool,) if other is arithmetic else _only_unrelated(rng, split)
+    unrelated, _ = build(rng.choice(_NO_SUMS), rng, split)
+    tools = (unrelated,) if other is arithmetic else _other_tools(rng, split)
 
     def accepts(text: str) -> bool:
         return "<tool_call>" not in text and example.accepts(text)
@@ -58,7 +59,7 @@ def make(rng: random.Random, split: Split) -> Example:
     return dataclasses.replace(example, tools=tools, accepts=accepts)
 
 
-def _only_unrelated(rng: random.Random, split: Split) -> tuple:
+def _other_tools(rng: random.Random, split: Split) -> tuple[Tool, ...]:
     tool, _ = build(rng.choice(_NO_SUMS), rng, split)
     return tool_list(rng, split, tool) if rng.random() < 0.3 else (tool,)
 

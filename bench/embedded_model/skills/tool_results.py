@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from bench.embedded_model.example import Example, Skill, Split, assistant, contains, user
-from bench.embedded_model.skills.tool_box import KINDS, Call, draw_call, draw_kind
+from bench.embedded_model.skills.tool_box import Call, draw_call, draw_kind
 from bench.embedded_model.skills.tool_calls import calling, tool_list
+from bench.embedded_model.skills.tool_kinds import KINDS
 from bench.embedded_model.words import phrase, syllable_word
 
 _SKIES = "sunny cloudy rainy windy snowy foggy stormy clear dry cold warm".split()

@@ -132,7 +132,8 @@ def _haiku(rng: random.Random, split: Split) -> _Written:
     return _HAIKU.pick(rng, split).format(topic), poem, contains(f"the quiet {topic}")
 
 
-def _tale(animal: str, hero: str) -> str:
+def tale_of(animal: str, hero: str) -> str:
+    """Our one story, about any animal of any name."""
     return (
         f"Once there was a {animal} named {hero}. {hero} lived in a small house near the river. "
         f"One day {hero} found a golden key. "
@@ -145,13 +146,13 @@ def _story(rng: random.Random, split: Split) -> _Written:
     if rng.random() < 0.3:
         return (
             _ANY_STORY.pick(rng, split),
-            _tale("fox", "Mina"),
+            tale_of("fox", "Mina"),
             contains("once there was a", "came back every day."),
         )
     animal, hero = rng.choice(_ANIMALS), name(rng, split)
     return (
         _STORY.pick(rng, split).format(animal, hero),
-        _tale(animal, hero),
+        tale_of(animal, hero),
         contains(f"a {animal} named {hero}", "came back every day."),
     )
 
