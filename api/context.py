@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from quart import current_app
 
-from api.errors import unavailable
+from api.errors import engine_failed, unavailable
 from api.readiness import Readiness
 from api.settings import ServerSettings
 
@@ -50,7 +50,7 @@ class ServerState:
         engine: set as soon as the engine process runs, long before it is ready; written by
             `api.serve`, None before.
         context: set when engine, tokenizer and template are all there; None while loading.
-        failure: why the engine could not start or went away; None while it may still come.
+        failure: why the engine could not start or is gone for good; None while it may still come.
     """
 
     settings: ServerSettings
@@ -80,9 +80,13 @@ def context() -> ServerContext:
     """The loaded server.
 
     Raises:
-        APIError: 503 with retry-after while the model is loading or the engine is gone.
+        APIError: 503, with retry-after while the model is loading, without when the engine is gone
+            for good.
     """
-    loaded = server_state().context
+    state = server_state()
+    if state.failure is not None:
+        raise engine_failed()
+    loaded = state.context
     if loaded is None:
         raise unavailable("The model is still loading.", "model_loading", retry_after_s=2.0)
     return loaded

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from api.endpoints import ENDPOINTS, Endpoint
+from api.request_limits import LIMITS
 
 HEAD = """# Endpoints
 
@@ -19,9 +20,33 @@ the same, and without keys only clients on the same machine.
 REACH = {"public": "everyone", "key": "key", "operator": "operator"}
 
 
+LIMITS_HEAD = """
+## Limits
+
+From `api/request_limits.py`; defaults where a flag is named. What is over a limit is 400 with the
+name of the field, unless the row says otherwise. A prompt and its output together are limited by
+the model's context (`max_model_len` in `/v1/models`).
+
+| what | limit |
+|---|---|
+"""
+
+LIMITS_TAIL = """
+A word of `bad_words` is banned as it is at the start of a text, and also with a space before it if
+that spelling has as many tokens and begins with another one; that is vLLM's rule, so a word can
+still come out when the model spells it with other tokens.
+
+Where answers differ from vLLM's: [compatibility.md](compatibility.md).
+"""
+
+
 def make_page() -> str:
     """The whole page."""
-    return "".join((HEAD, *_groups()))
+    return "".join((HEAD, *_groups(), LIMITS_HEAD, *_limits(), LIMITS_TAIL))
+
+
+def _limits() -> Iterator[str]:
+    yield from (f"| {what} | {limit} |\n" for what, limit in LIMITS)
 
 
 def _groups() -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""The engine's own counters and gauges, read from `engine.stats` when Prometheus asks."""
+"""The engine's own counters and gauges, read from the engine when Prometheus asks.
+
+What clients were given is counted where it is given, in `api.request_tracker`.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +43,12 @@ GAUGES: tuple[tuple[str, str, Callable[[EngineStats], float]], ...] = (
 )
 
 COUNTERS: tuple[tuple[str, str, Callable[[EngineStats], int]], ...] = (
-    ("vllm:prompt_tokens", "Prompt tokens of admitted requests.", lambda s: s.total_prompt_tokens),
     (
-        "vllm:prompt_tokens_cached",
-        "Prompt tokens found in the prefix cache.",
-        lambda s: s.total_cached_tokens,
+        "servax:engine_generated_tokens",
+        "Tokens the device generated, also those past a stop string or after an abort, which no "
+        "client was given; vllm:generation_tokens_total has what clients were given.",
+        lambda s: s.total_generated_tokens,
     ),
-    ("vllm:generation_tokens", "Tokens generated.", lambda s: s.total_generated_tokens),
     (
         "vllm:prefix_cache_queries",
         "Tokens looked up in the prefix cache.",
@@ -63,10 +65,10 @@ COUNTERS: tuple[tuple[str, str, Callable[[EngineStats], int]], ...] = (
 
 
 class EngineCollector(Collector):
-    """Turns the newest `EngineStats` into metric families.
+    """Turns `EngineStats` into metric families.
 
-    A restarted engine counts from zero; what its predecessor had counted is added, so that
-    counters never fall.
+    Gauges are of the present engine process; counters are of all there have been, because a
+    restarted one counts from zero.
     """
 
     def __init__(
@@ -75,8 +77,6 @@ class EngineCollector(Collector):
         self._engine = engine
         self._config = config
         self._label_values = (model_name, engine_label)
-        self._seen: dict[str, int] = {}
-        self._base: dict[str, int] = {}
 
     def describe(self) -> list[Metric]:
         """Nothing is known before the first scrape."""
@@ -84,26 +84,20 @@ class EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All families for one scrape."""
-        stats = self._engine.stats
+        stats, totals = self._engine.stats, self._engine.total_stats
         for name, text, read in GAUGES:
             family = GaugeMetricFamily(name, text, labels=LABELS)
             family.add_metric(self._label_values, read(stats))
             yield family
         for name, text, read in COUNTERS:
             counter = CounterMetricFamily(name, text, labels=LABELS)
-            counter.add_metric(self._label_values, self._never_falling(name, read(stats)))
+            counter.add_metric(self._label_values, read(totals))
             yield counter
         yield self._restarts()
         yield self._waiting_by_reason(stats)
-        yield self._iteration_tokens(stats)
+        yield self._iteration_tokens(totals)
         if self._engine.is_ready:
             yield self._cache_config()
-
-    def _never_falling(self, name: str, value: int) -> int:
-        if value < self._seen.get(name, 0):
-            self._base[name] = self._base.get(name, 0) + self._seen[name]
-        self._seen[name] = value
-        return self._base.get(name, 0) + value
 
     def _restarts(self) -> Metric:
         """Engines that are never restarted, such as those of tests, do not count restarts."""
@@ -123,15 +117,16 @@ class EngineCollector(Collector):
         family.add_metric((*self._label_values, "deferred"), 0)
         return family
 
-    def _iteration_tokens(self, stats: EngineStats) -> Metric:
+    def _iteration_tokens(self, totals: EngineStats) -> Metric:
         """Count and sum are exact; the engine does not send the distribution."""
-        computed = stats.total_prompt_tokens - stats.total_cached_tokens
-        tokens = self._never_falling("tokens", computed + stats.total_generated_tokens)
-        steps = self._never_falling("steps", stats.total_steps)
+        computed = totals.total_prompt_tokens - totals.total_cached_tokens
+        tokens = computed + totals.total_generated_tokens
         family = HistogramMetricFamily(
             "vllm:iteration_tokens_total", "Tokens computed by a step.", labels=LABELS
         )
-        family.add_metric(self._label_values, buckets=[("+Inf", steps)], sum_value=tokens)
+        family.add_metric(
+            self._label_values, buckets=[("+Inf", totals.total_steps)], sum_value=tokens
+        )
         return family
 
     def _cache_config(self) -> Metric:

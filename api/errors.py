@@ -116,6 +116,12 @@ def unavailable(message: str, code: str, retry_after_s: float = 1.0) -> APIError
     return APIError(message, status=503, code=code, headers=retry_headers(retry_after_s))
 
 
+def engine_failed() -> APIError:
+    """503 without retry-after: the engine is gone for good, and only the operator can help."""
+    message = "The engine has failed and is not started again; the server's log says why."
+    return APIError(message, status=503, code="engine_failed")
+
+
 def server_error() -> APIError:
     """500 for a fault of ours: says nothing about it; the log has the details."""
     return APIError(SERVER_ERROR_MESSAGE, status=500, code="server_error")
@@ -129,7 +135,7 @@ def from_engine_error(error: engine_errors.EngineError) -> APIError:
         return overloaded(error.message, error.retry_after_s)
     if isinstance(error, engine_errors.EngineDiedError):
         return unavailable(
-            "The engine stopped while processing your request; it is being restarted.",
+            "The engine stopped before your request was answered.",
             "engine_unavailable",
             retry_after_s=5.0,
         )

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
 
-from api import known_flags
+from api import known_flags, sampling_defaults
 from api.flag_types import join_words
 from api.flags import FLAGS, Flag
 from api.settings import ServerSettings
@@ -64,7 +64,23 @@ def parse_choices(arguments: Sequence[str], environment: Mapping[str, str]) -> C
     warnings = (*more, *warnings)
     chosen = {**from_environment, **from_file, **given}
     server, engine = fill_fields(chosen)
-    return Choices(server, engine, warnings)
+    more = verify_sampling_defaults(server.override_generation_config)
+    return Choices(server, engine, (*warnings, *more))
+
+
+def verify_sampling_defaults(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Warnings for entries that are no sampling parameters.
+
+    Raises:
+        UsageError: an entry that no request could have.
+    """
+    for fault in sampling_defaults.find_faults(values).values():
+        raise UsageError(f"--override-generation-config: {fault}")
+    return tuple(
+        f"--override-generation-config: {name!r} has no effect in servax and is ignored"
+        for name in values
+        if name not in sampling_defaults.NAMES
+    )
 
 
 def make_parser() -> FlagParser:

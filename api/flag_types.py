@@ -90,6 +90,14 @@ def to_words(word: str) -> tuple[str, ...]:
     return tuple(str(value) for value in values)
 
 
+def to_names(word: str) -> tuple[str, ...]:
+    """Words as `to_words` gives, none of them blank."""
+    words = to_words(word)
+    if not words or not all(name.strip() for name in words):
+        raise fail(f"{word!r} is not a name")
+    return words
+
+
 def in_range(convert: Callable[[str], Any], low: float, high: float) -> Callable[[str], Any]:
     """`convert`, refusing values outside [low, high]."""
 
@@ -136,6 +144,7 @@ BOOLEAN = Kind("", to_boolean)
 TEXT = Kind("TEXT", str)
 PATH = Kind("PATH", str)
 WORDS = Kind("TEXT", to_words, is_list=True)
+NAMES = Kind("TEXT", to_names, is_list=True)
 JSON = Kind("JSON", to_json_object, is_json=True)
 MODEL_LEN = Kind("SIZE|auto", to_model_len)
 SECONDS = number(0.0, 1e7)

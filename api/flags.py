@@ -13,6 +13,7 @@ from api.flag_types import (
     BOOLEAN,
     JSON,
     MODEL_LEN,
+    NAMES,
     PATH,
     SECONDS,
     TEXT,
@@ -63,7 +64,7 @@ FLAGS = (
     ),
     Flag(
         name="served-model-name",
-        kind=WORDS,
+        kind=NAMES,
         group=MODEL,
         fields=("server.served_model_name",),
         help="Names clients may ask for; answers carry the first. Default: the model's own.",
@@ -114,7 +115,8 @@ FLAGS = (
         kind=integer(0, 2**63 - 1),
         group=MODEL,
         fields=("engine.seed",),
-        help="Seed of dummy weights and of requests that bring none.",
+        help="Seed of the random weights of --load-format dummy. Sampling does not use it: a "
+        "request without a seed gets a random one.",
     ),
     Flag(
         name="generation-config",
@@ -129,7 +131,8 @@ FLAGS = (
         kind=JSON,
         group=MODEL,
         fields=("server.override_generation_config",),
-        help="Sampling defaults laid over those, as a JSON object.",
+        help="Sampling defaults laid over those, as a JSON object; values that no request may have "
+        "are refused.",
     ),
     Flag(
         name="chat-template",
@@ -396,7 +399,8 @@ FLAGS = (
         kind=size(1024, 2**24),
         group=LIMITS,
         fields=("server.max_header_bytes",),
-        help="Largest request line and headers together, in bytes.",
+        help="Largest request line and headers together, in bytes; a longer path is 414, more "
+        "headers are 431.",
     ),
     Flag(
         name="h11-max-header-count",

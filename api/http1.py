@@ -15,6 +15,11 @@ puts this subclass there. What it changes, and why:
   sends is read and thrown away for some seconds, so that the kernel does not reset the
   connection, and the connection lives on if the body ends in that time.
 - No upgrade to cleartext HTTP/2.
+- A client that closes its side is closed to at once. Hypercorn would keep the socket until the
+  keep-alive timeout, because its idle timer outlives its reader.
+- A broken chunk of a body is 400 while there is no answer yet.
+- The limit of the size of headers and of the target holds to the byte; h11 looks at it only
+  when a read leaves a request incomplete, so alone it lets one more read pass.
 """
 
 from __future__ import annotations
@@ -89,13 +94,20 @@ class StrictH11Protocol(H11Protocol):
     async def handle(self, event: Event) -> None:
         """Take bytes from the socket, or its end."""
         if isinstance(event, Closed):
-            self._is_gone.set()
-            self._late_body_ended.set()
-            await super().handle(event)
+            await self._on_closed(event)
         elif isinstance(event, RawData) and event.data == b"":
             pass  # the end of the socket; Closed follows
         elif not self._is_discarding:
             await super().handle(event)
+
+    async def _on_closed(self, event: Closed) -> None:
+        """The client closed its side, or nobody used the connection for long: let go of it."""
+        is_first = not self._is_gone.is_set()
+        self._is_gone.set()
+        self._late_body_ended.set()
+        await super().handle(event)
+        if is_first:
+            await self.send(Closed())
 
     async def stream_send(self, event: StreamEvent) -> None:
         """Send a part of the answer; says `connection: close` when it will be the last."""
@@ -143,7 +155,7 @@ class StrictH11Protocol(H11Protocol):
         await self.send(Updated(idle=False))
         config = self.config
         assert isinstance(config, StrictConfig)
-        refusal = find_fault(request, config.max_num_headers)
+        refusal = find_fault(request, config.max_num_headers, config.h11_max_incomplete_size)
         if refusal is not None:
             await self._refuse(refusal)
             return
@@ -160,7 +172,9 @@ class StrictH11Protocol(H11Protocol):
 
     async def _on_malformed(self, error: h11.RemoteProtocolError) -> None:
         status = error.error_status_hint if error.error_status_hint < 500 else 400
-        if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE} and self.stream is None:
+        if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            self._is_discarding = True  # also of what the view may still want to say
+            await self._close_stream()
             await self._refuse(APIError(MALFORMED.get(status, MALFORMED[400]), status=status))
         else:
             await self.send(Closed())
@@ -198,7 +212,10 @@ class StrictH11Protocol(H11Protocol):
         This runs in the task of the view, which `_close_stream` gets cancelled; so waiting is
         left to other tasks.
         """
-        if self._is_discarding:
+        if self._is_gone.is_set() or self.context.terminated.is_set():
+            await self._close_stream()
+            await self.send(Closed())
+        elif self._is_discarding:
             self.task_group.spawn(self._close_after_lingering)
             await self._close_stream()
         elif self.connection.their_state is h11.SEND_BODY:
@@ -240,11 +257,25 @@ MALFORMED = {
 }
 
 
-def find_fault(request: h11.Request, max_num_headers: int) -> APIError | None:
+def find_fault(request: h11.Request, max_num_headers: int, max_head_bytes: int) -> APIError | None:
     """Why this request is not even given to the application; None if it is."""
-    names = [name for name, _ in request.headers]
-    if len(names) > max_num_headers:
+    return find_excess(request, max_num_headers, max_head_bytes) or find_disorder(request)
+
+
+def find_excess(request: h11.Request, max_num_headers: int, max_head_bytes: int) -> APIError | None:
+    """What is larger than this server accepts."""
+    if len(request.target) > max_head_bytes:
+        return APIError("The request target is too long.", status=414)
+    if head_bytes(request) > max_head_bytes:
+        return APIError(MALFORMED[431], status=431)
+    if len(request.headers) > max_num_headers:
         return APIError("The request has too many headers.", status=431)
+    return None
+
+
+def find_disorder(request: h11.Request) -> APIError | None:
+    """What h11 lets pass and no client should send."""
+    names = [name for name, _ in request.headers]
     if b"content-length" in names and b"transfer-encoding" in names:
         return APIError("A request must not have both Content-Length and Transfer-Encoding.")
     if request.http_version not in {b"1.0", b"1.1"}:
@@ -255,6 +286,12 @@ def find_fault(request: h11.Request, max_num_headers: int) -> APIError | None:
     if any(not HOST.fullmatch(host) for host in hosts):
         return APIError("The Host header is not valid.")
     return None
+
+
+def head_bytes(request: h11.Request) -> int:
+    """Size of the request line and the headers, without the blanks a client may have added."""
+    line = len(request.method) + len(request.target) + len(" HTTP/1.1\r\n") + 1
+    return line + sum(len(name) + len(value) + len(": \r\n") for name, value in request.headers)
 
 
 def origin_form(target: bytes) -> bytes | None:

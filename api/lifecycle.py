@@ -6,6 +6,7 @@ told to stop only when nothing is in flight.
 
     first signal    drain for up to --shutdown-timeout seconds
     second signal   stop now
+    failed start    stop now; whoever waits has been told by then
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ class Lifecycle:
         self._asked = asyncio.Event()
         self._forced = asyncio.Event()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the server was asked to stop."""
+        return self._asked.is_set()
+
     def install_signal_handlers(self) -> None:
         """Take SIGTERM and SIGINT of this process."""
         loop = asyncio.get_running_loop()
@@ -45,9 +51,17 @@ class Lifecycle:
         self._admission.start_draining()
         self._asked.set()
 
+    def stop_now(self) -> None:
+        """Stop without waiting for anybody."""
+        self._forced.set()
+        self._admission.start_draining()
+        self._asked.set()
+
     async def wait(self) -> None:
         """Return when the server may stop: asked to, and drained, timed out or forced."""
         await self._asked.wait()
+        if self._forced.is_set():
+            return
         num_in_flight = self._admission.num_in_flight
         log.info(
             "shutting down: %d requests may take up to %g s",

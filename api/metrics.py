@@ -19,7 +19,7 @@ from prometheus_client import (
 from api import metric_names as names
 from api.access import RequestState
 from api.engine_metrics import EngineCollector
-from api.request_tracker import RequestTracker
+from api.request_tracker import RequestTracker, TokenCounters
 
 if TYPE_CHECKING:
     from engine.client_protocol import GenerationEngine
@@ -38,6 +38,7 @@ class Metrics:
     def __init__(self, model_name: str) -> None:
         self.model_name = model_name
         self.registry = CollectorRegistry()
+        self._tokens = self._make_token_counters()
         self._make_request_metrics()
         self._make_http_metrics()
         ProcessCollector(registry=self.registry)
@@ -45,7 +46,7 @@ class Metrics:
         GCCollector(registry=self.registry)
 
     def attach_engine(self, engine: GenerationEngine, config: EngineConfig) -> None:
-        """Read `engine.stats` at every scrape from now on. Called once."""
+        """Read the engine's counters at every scrape from now on. Called once."""
         self.registry.register(EngineCollector(engine, config, self.model_name, ENGINE_LABEL))
 
     def track(self, prompt_tokens: int, n: int, max_tokens: int) -> RequestTracker:
@@ -53,6 +54,7 @@ class Metrics:
         return RequestTracker(
             self._histograms,
             self._finished,
+            self._tokens,
             num_prompt_tokens=prompt_tokens,
             num_sequences=n,
             max_tokens=max_tokens,
@@ -64,7 +66,7 @@ class Metrics:
         self._rejections.labels(self.model_name, reason).inc()
 
     def corrupted(self) -> None:
-        """A sequence ended because its logits were not numbers."""
+        """A request ended because logits were not numbers."""
         self._corrupted.labels(self.model_name, ENGINE_LABEL).inc()
 
     def request_started(self, state: RequestState) -> None:
@@ -83,6 +85,21 @@ class Metrics:
     def exposition(self) -> bytes:
         """The Prometheus text format, version 0.0.4."""
         return generate_latest(self.registry)
+
+    def _make_token_counters(self) -> TokenCounters:
+        def make(name: str, text: str) -> Counter:
+            counter = Counter(name, text, ("model_name", "engine"), registry=self.registry)
+            return counter.labels(self.model_name, ENGINE_LABEL)
+
+        return TokenCounters(
+            prompt=make("vllm:prompt_tokens", "Prompt tokens of requests whose answer began."),
+            cached=make(
+                "vllm:prompt_tokens_cached", "Prompt tokens found in the prefix cache, of those."
+            ),
+            generated=make(
+                "vllm:generation_tokens", "Generated tokens that clients were given, as in usage."
+            ),
+        )
 
     def _make_request_metrics(self) -> None:
         labels = ("model_name", "engine")
@@ -112,7 +129,7 @@ class Metrics:
             self._rejections.labels(self.model_name, reason)
         self._corrupted = Counter(
             "vllm:corrupted_requests",
-            "Sequences whose logits were not numbers.",
+            "Requests that ended because logits were not numbers.",
             labels,
             registry=self.registry,
         )

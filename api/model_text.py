@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
+from api import sampling_defaults
 from api.settings import ServerSettings
 from engine.config import EngineConfig
 from engine.errors import SetupError
@@ -19,8 +21,9 @@ from engine.weights.folder import ModelFolder
 from engine.weights.source import find_model_folder
 
 GENERATION_CONFIG = "generation_config.json"
-SAMPLING_DEFAULTS = ("repetition_penalty", "temperature", "top_k", "top_p", "min_p")
 MAX_TEMPLATE_PATH_CHARS = 4096
+
+log = logging.getLogger("servax")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,12 +83,18 @@ def read_template(choice: str) -> str:
 
 
 def load_default_sampling(settings: ServerSettings, folder: Path) -> dict[str, Any]:
-    """Sampling defaults from the chosen generation_config.json and the operator's overrides."""
+    """Sampling defaults from the chosen generation_config.json and the operator's overrides.
+
+    A value of the file that no request could have is left out, with a warning.
+    """
     values: dict[str, Any] = {}
     if settings.generation_config != "vllm":
         chosen = folder if settings.generation_config == "auto" else settings.generation_config
         values = read_generation_config(Path(chosen), settings.generation_config == "auto")
-    return pick_sampling_defaults(values | settings.override_generation_config)
+    for name, fault in sampling_defaults.find_faults(values).items():
+        log.warning("%s: %s It is ignored.", GENERATION_CONFIG, fault)
+        del values[name]
+    return sampling_defaults.pick(values | settings.override_generation_config)
 
 
 def read_generation_config(folder: Path, is_optional: bool) -> dict[str, Any]:
@@ -101,12 +110,3 @@ def read_generation_config(folder: Path, is_optional: bool) -> dict[str, Any]:
         return source.json_object(GENERATION_CONFIG)
     except (OSError, json.JSONDecodeError) as error:
         raise SetupError(f"{folder / GENERATION_CONFIG}: {error}") from None
-
-
-def pick_sampling_defaults(values: dict[str, Any]) -> dict[str, Any]:
-    """The entries that are sampling parameters, under the names requests use."""
-    defaults = {name: values[name] for name in SAMPLING_DEFAULTS if values.get(name) is not None}
-    max_tokens = values.get("max_new_tokens", values.get("max_tokens"))
-    if max_tokens is not None:
-        defaults["max_tokens"] = max_tokens
-    return defaults

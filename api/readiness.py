@@ -31,8 +31,10 @@ class Readiness:
         Raises:
             APIError: 503 with retry-after while loading, and when the engine hangs or is gone.
         """
-        if engine is None or not engine.is_ready:
+        if engine is None:
             raise unavailable("The model is still loading.", "model_loading", retry_after_s=2.0)
+        if not engine.is_ready:
+            raise _not_ready()
         try:
             step_age_s = await asyncio.shield(self._current_probe(engine))
         except (TimeoutError, EngineDiedError):

@@ -1,4 +1,8 @@
-"""One request as metrics see it: when its tokens came and how its sequences ended."""
+"""One request as metrics see it: its tokens, when they came, how its sequences ended.
+
+Tokens are counted as the answer's `usage` counts them, so that the sum of all usages is what the
+counters say: of a prompt once however many choices it had, and none past a stop string.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,21 @@ class Counts(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True)
+class TokenCounters:
+    """Tokens of all requests together.
+
+    Attributes:
+        prompt: of prompts whose answer began.
+        cached: those among them that were found in the prefix cache.
+        generated: what clients were given, also of answers that were aborted later.
+    """
+
+    prompt: Counts
+    cached: Counts
+    generated: Counts
+
+
 @dataclasses.dataclass
 class SequenceTimes:
     """What has been delivered of one sequence; times are `clock()` seconds."""
@@ -45,6 +64,7 @@ class RequestTracker:
         self,
         histograms: Mapping[str, Observes],
         finished: Mapping[str, Counts],
+        tokens: TokenCounters,
         *,
         num_prompt_tokens: int,
         num_sequences: int,
@@ -53,33 +73,38 @@ class RequestTracker:
     ) -> None:
         self._histograms = histograms
         self._finished = finished
+        self._tokens = tokens
         self._num_prompt_tokens = num_prompt_tokens
         self._max_tokens = max_tokens
         self._clock = clock
         self._arrival_s = clock()
         self._num_cached_tokens = 0
         self._sequences = [SequenceTimes() for _ in range(num_sequences)]
+        self._has_begun = False
         self._is_closed = False
 
-    def delta(self, delta: TokenDelta) -> None:
-        """Count what one sequence gained."""
+    def delta(self, delta: TokenDelta, num_tokens: int, *, is_stopped: bool = False) -> None:
+        """Count what one sequence gained.
+
+        Arguments:
+            num_tokens: how many tokens of `delta` the client is given.
+            is_stopped: a stop string in them ended the sequence, whatever the engine says.
+        """
         times = self._sequences[delta.sequence_index]
         if times.is_finished:
             return
-        self._num_cached_tokens = max(self._num_cached_tokens, delta.num_cached_tokens)
-        if delta.token_ids:
-            self._count_tokens(times, len(delta.token_ids))
-        if delta.finish_reason is not None:
+        if delta.error is None and delta.finish_reason is not FinishReason.ABORT:
+            self._count_prompt(delta)
+        if num_tokens:
+            self._count_tokens(times, num_tokens)
+        if is_stopped:
+            self._finish(times, FinishReason.STOP)
+        elif delta.finish_reason is not None:
             self._finish(times, delta.finish_reason)
+        if delta.finish_reason is not None:
             self._observe("request_num_preemptions", delta.num_preemptions)
             if delta.timings is not None:
                 self._observe_timings(delta.timings)
-
-    def stopped(self, sequence_index: int) -> None:
-        """A stop string ended this sequence here; the engine is told to abort it."""
-        times = self._sequences[sequence_index]
-        if not times.is_finished:
-            self._finish(times, FinishReason.STOP)
 
     def close(self) -> None:
         """The request is over. Calling it again does nothing."""
@@ -89,15 +114,24 @@ class RequestTracker:
         for times in self._sequences:
             if not times.is_finished:
                 self._finish(times, FinishReason.ABORT)
-        self._observe("request_prompt_tokens", self._num_prompt_tokens)
-        self._observe(
-            "request_prefill_kv_computed_tokens",
-            max(0, self._num_prompt_tokens - self._num_cached_tokens),
-        )
+        if self._has_begun:
+            computed = self._num_prompt_tokens - self._num_cached_tokens
+            self._observe("request_prompt_tokens", self._num_prompt_tokens)
+            self._observe("request_prefill_kv_computed_tokens", computed)
         self._observe("request_params_n", len(self._sequences))
         self._observe("request_params_max_tokens", self._max_tokens)
         longest = max((times.num_tokens for times in self._sequences), default=0)
         self._observe("request_max_num_generation_tokens", longest)
+
+    def _count_prompt(self, delta: TokenDelta) -> None:
+        """The prompt counts once, with the first thing its answer gains."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._tokens.prompt.inc(self._num_prompt_tokens)
+        num_found = delta.num_cached_tokens - self._num_cached_tokens
+        if delta.sequence_index == 0 and num_found > 0:
+            self._num_cached_tokens += num_found
+            self._tokens.cached.inc(num_found)
 
     def _count_tokens(self, times: SequenceTimes, num_tokens: int) -> None:
         now_s = self._clock()
@@ -107,6 +141,7 @@ class RequestTracker:
         else:
             self._observe("inter_token_latency_seconds", now_s - times.last_token_s)
         times.num_tokens += num_tokens
+        self._tokens.generated.inc(num_tokens)
         times.last_token_s = now_s
 
     def _finish(self, times: SequenceTimes, reason: FinishReason) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from hypercorn.app_wrappers import ASGIWrapper
@@ -26,7 +28,8 @@ from api.model_names import model_names
 from api.settings import ServerSettings
 from engine.client_protocol import GenerationEngine
 from engine.config import EngineConfig
-from engine.errors import EngineError
+from engine.errors import EngineError, SetupError
+from engine.weights.source import verify_model_is_there
 
 if TYPE_CHECKING:
     from api.model_text import ModelText
@@ -103,6 +106,12 @@ class Server:
         lifecycle = Lifecycle(state.admission, self._settings.shutdown_timeout_s)
         hypercorn_config = make_config(self._settings)
         try:
+            verify_model_is_there(self._config.model)
+            verify_tls(hypercorn_config, self._settings)
+        except SetupError as error:
+            log.error("%s", error)
+            return EXIT_FAILURE
+        try:
             sockets = bind(hypercorn_config, self._settings)
         except OSError as error:
             log.error("cannot listen on %s: %s", address(self._settings), error.strerror or error)
@@ -148,6 +157,8 @@ class Server:
             log.exception("loading failed")
             self._fail(state, lifecycle, f"Loading failed: {error}")
         else:
+            if lifecycle.is_stopping:
+                return
             state.metrics.attach_engine(context.engine, self._config)
             state.become_ready(context)
             log.info(
@@ -181,14 +192,18 @@ class Server:
                 await engine.wait_ready()
                 state.failure = None
             except EngineError as error:
+                if state.failure is None:
+                    log.error("the engine is gone for good: %s", error)
                 state.failure = str(error)
             await asyncio.sleep(1.0)
 
     def _fail(self, state: ServerState, lifecycle: Lifecycle, message: str) -> None:
+        """End the server with an error, unless it is ending already and the engine with it."""
+        if lifecycle.is_stopping:
+            return
         self._setup_error = message
         state.failure = message
-        lifecycle.ask_to_stop()
-        lifecycle.ask_to_stop()
+        lifecycle.stop_now()
 
 
 def bind(config: Config, settings: ServerSettings) -> Sockets:
@@ -203,6 +218,26 @@ def bind(config: Config, settings: ServerSettings) -> Sockets:
     for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
         listening.listen(config.backlog)
     return sockets
+
+
+def verify_tls(config: Config, settings: ServerSettings) -> None:
+    """Raise SetupError unless the certificate, its key and the authorities can be used."""
+    named = {
+        "--ssl-certfile": settings.ssl_certfile,
+        "--ssl-keyfile": settings.ssl_keyfile,
+        "--ssl-ca-certs": settings.ssl_ca_certs,
+    }
+    if not settings.ssl_certfile and any(named.values()):
+        raise SetupError("TLS needs a certificate: give --ssl-certfile too.")
+    for flag, path in named.items():
+        if path and not Path(path).is_file():
+            raise SetupError(f"{flag} {path}: there is no such file.")
+    try:
+        config.create_ssl_context()
+    except (OSError, ssl.SSLError) as error:
+        raise SetupError(
+            f"--ssl-certfile {settings.ssl_certfile}: certificate and key cannot be used: {error}"
+        ) from None
 
 
 def address(settings: ServerSettings) -> str:

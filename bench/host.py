@@ -144,7 +144,7 @@ def make_core(num_sequences: int) -> EngineCore:
         max_num_batched_tokens=MAX_BATCHED_TOKENS,
         prefill_chunk_tokens=MAX_BATCHED_TOKENS,
         max_model_len=MAX_MODEL_LEN,
-        max_num_queued_seqs=0,
+        max_num_queued_requests=0,
     )
     return EngineCore(Scheduler(config, (0,)), StubRunner(num_sequences))
 

@@ -19,7 +19,11 @@ from collections.abc import AsyncGenerator, Sequence
 
 from engine import errors
 from engine.calls import Calls
-from engine.config import EngineConfig
+from engine.config import (
+    DEFAULT_MAX_NUM_QUEUED_REQUESTS,
+    EngineConfig,
+    max_num_queued_requests,
+)
 from engine.errors import EngineDiedError, SetupError
 from engine.host import EngineHost, ForeignProcess, OwnedProcess
 from engine.messages import (
@@ -37,18 +41,18 @@ from engine.messages import (
     ToEngine,
 )
 from engine.request import EngineStats, ErrorInfo, GenerateRequest, ModelInfo, TokenDelta
+from engine.stats import StatsLedger
 from engine.stream_table import StreamTable
 from engine.streams import RequestStream
 from engine.transport.connection import Connection
 from engine.watchdog import RestartPolicy, Restarts, Watchdog
 
-MAX_WAITING_SEQUENCES = 4096
-"""Bound of sequences held here beyond the engine's slots when the operator set none."""
 TICKS_PER_TIMEOUT = 10
 CLOSE_GRACE_S = 5.0
 """For running steps to end and last deltas to arrive after `Shutdown`."""
 EXIT_GRACE_S = 1.0
-"""For a process that has said all to exit by itself."""
+"""For a process that has said all, or is dying, to exit by itself."""
+DIED_TOO_OFTEN = "The engine died too often and is not restarted; see the log."
 
 _logger = logging.getLogger(__name__)
 
@@ -71,7 +75,7 @@ class EngineClient:
         host: EngineHost,
         *,
         step_timeout_s: float,
-        max_waiting_sequences: int = MAX_WAITING_SEQUENCES,
+        max_waiting_requests: int = DEFAULT_MAX_NUM_QUEUED_REQUESTS,
         restart_policy: RestartPolicy | None = None,
     ) -> None:
         self._host = host
@@ -86,8 +90,8 @@ class EngineClient:
         self._ready_or_final = asyncio.Event()
         self._final_error: Exception | None = None
         self._info: ModelInfo | None = None
-        self._stats = EngineStats()
-        self._streams = StreamTable(max_waiting_sequences, self._submit)
+        self._stats = StatsLedger()
+        self._streams = StreamTable(max_waiting_requests, self._submit)
         self._calls = Calls()
         self._task = asyncio.create_task(self._live(), name="engine client")
 
@@ -96,11 +100,10 @@ class EngineClient:
         cls, config: EngineConfig, *, restart_policy: RestartPolicy | None = None
     ) -> EngineClient:
         """Spawn an engine process and watch it; returns at once, see `wait_ready`."""
-        max_waiting = config.max_num_queued_reqs
         return cls(
             OwnedProcess(config),
             step_timeout_s=config.step_timeout_s,
-            max_waiting_sequences=MAX_WAITING_SEQUENCES if max_waiting is None else max_waiting,
+            max_waiting_requests=max_num_queued_requests(config),
             restart_policy=restart_policy,
         )
 
@@ -134,7 +137,12 @@ class EngineClient:
     @property
     def stats(self) -> EngineStats:
         """The newest counters the engine has sent; they start again with each engine."""
-        return self._stats
+        return self._stats.newest
+
+    @property
+    def total_stats(self) -> EngineStats:
+        """Counters summed over all engines there have been; gauges of the present one."""
+        return self._stats.total
 
     @property
     def num_restarts(self) -> int:
@@ -196,7 +204,8 @@ class EngineClient:
         if self._state is EngineState.CLOSED:
             return
         self._is_closing = True
-        if self._host.is_owner and self._connection is not None:
+        # An engine that is still starting has nothing to end, and would not hear it.
+        if self._host.is_owner and self._state is EngineState.READY:
             self._send(Shutdown())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._session_ended.wait(), CLOSE_GRACE_S)
@@ -232,15 +241,16 @@ class EngineClient:
         self._watchdog.heard()
         match message:
             case StepDeltas(deltas, stats):
-                self._stats = stats
+                self._stats.note(stats)
                 for delta in deltas:
                     self._streams.push(delta)
             case ProbeReply(probe_id, step_age_s, stats):
-                self._stats = stats
+                self._stats.note(stats)
                 self._calls.answer(probe_id, step_age_s)
             case Done(call_id):
                 self._calls.answer(call_id, 0.0)
-            case Ready(info):
+            case Ready(info, engine_id):
+                self._stats.begin(engine_id)
                 self._begin(info)
             case Failed(error):
                 self._note_failure(error)
@@ -263,15 +273,7 @@ class EngineClient:
 
     async def _live(self) -> None:
         while True:
-            try:
-                await self._host.start()
-                await self._run_session()
-            except EngineDiedError as error:
-                _logger.error("%s", error)
-            except Exception:
-                _logger.exception("The engine could not be started or watched")
-            finally:
-                await self._host.stop(0.0)
+            await self._live_once()
             if self._is_closing:
                 return
             if self._final_error is not None:
@@ -280,9 +282,25 @@ class EngineClient:
             self._state = EngineState.RESTARTING
             delay_s = self._restarts.next_delay_s(time.monotonic())
             if delay_s is None:
-                self._finish(EngineState.FAILED, EngineDiedError("the engine died too often"))
+                _logger.error("The engine %s. %s", self._host.ending, DIED_TOO_OFTEN)
+                self._finish(EngineState.FAILED, EngineDiedError(DIED_TOO_OFTEN))
                 return
+            _logger.warning("The engine %s; it is restarted in %g s", self._host.ending, delay_s)
             await asyncio.sleep(delay_s)
+
+    async def _live_once(self) -> None:
+        grace_s = 0.0
+        try:
+            await self._host.start()
+            await self._run_session()
+            # Killed while it is dying, it could not say of what.
+            grace_s = 0.0 if self._watchdog.is_frozen else EXIT_GRACE_S
+        except EngineDiedError as error:
+            _logger.debug("%s", error)
+        except Exception:
+            _logger.exception("The engine could not be started or watched")
+        finally:
+            await self._host.stop(grace_s)
 
     async def _run_session(self) -> None:
         self._session_ended.clear()
@@ -296,6 +314,7 @@ class EngineClient:
             connection.close()
             self._state = EngineState.RESTARTING
             self._ready_or_final.clear()
+            self._stats.end()
             self._calls.fail_all(EngineDiedError("the engine ended"))
             self._streams.end_lost()
 
@@ -308,7 +327,7 @@ class EngineClient:
             if self._state is EngineState.READY:
                 self._watchdog.tick()
             if self._watchdog.is_frozen:
-                _logger.error("The engine has been silent for %s s", self._step_timeout_s)
+                _logger.warning("The engine has been silent for %g s", self._step_timeout_s)
                 return
 
     def _finish(self, state: EngineState, error: Exception) -> None:

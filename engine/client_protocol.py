@@ -18,7 +18,12 @@ class GenerationEngine(Protocol):
 
     @property
     def stats(self) -> EngineStats:
-        """The newest counters the engine has sent."""
+        """The newest counters the engine has sent; they start again with each engine process."""
+        ...
+
+    @property
+    def total_stats(self) -> EngineStats:
+        """`stats` with the counters of every earlier engine process added; they never fall."""
         ...
 
     @property

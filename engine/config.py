@@ -31,7 +31,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         num_gpu_blocks_override: exact number of pages, for tests.
         tensor_parallel_size, data_parallel_size: mesh axes.
         max_logprobs: most alternatives per token; -1 = the whole (small) vocabulary.
-        max_num_queued_reqs: requests waiting beyond the running ones before 503; 0 = no bound.
+        max_num_queued_reqs: requests waiting beyond the running ones before 503; 0 = no bound,
+            None = 1024. Counted are requests of one prompt each, however many sequences they
+            want. So a request that comes alone always runs, and one of HTTP with as many prompts
+            as it may have (1024) does at the default.
         compile_cache_dir: persistent XLA cache; "" = a folder under the user's cache directory.
         prefill_chunk_tokens: most prompt tokens of one sequence in one step; None = the budget.
         step_timeout_s: a device step older than this means the engine hangs.
@@ -73,7 +76,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_num_batched_tokens: int
     prefill_chunk_tokens: int
     max_model_len: int
-    max_num_queued_seqs: int
+    max_num_queued_requests: int
     enable_prefix_caching: bool = True
     use_priority: bool = False
     prompt_logprobs_chunk_tokens: int = 64
@@ -141,7 +144,8 @@ MAX_CPU_KV_CACHE_BYTES = 4 * 2**30
 CPU_KV_CACHE_SHARE = 0.25
 MAX_WIDENED_WEIGHTS_SHARE = 0.25
 """Of the machine's memory: weights are kept as float32 for speed only while they are small."""
-QUEUED_SEQS_PER_SLOT = 4
+DEFAULT_MAX_NUM_QUEUED_REQUESTS = 1024
+"""At least as many as there can be prompts in one HTTP request (`MAX_PROMPTS`)."""
 PROMPT_LOGPROBS_CHUNK_TOKENS = 64
 """Most tokens of a step that scores prompts: it computes logits of all of them."""
 MAX_WHOLE_VOCABULARY = 4096
@@ -165,7 +169,7 @@ class ResolvedConfig(msgspec.Struct, frozen=True, kw_only=True):
         is_kv_cache_exact: the operator named `max_kv_cache_bytes`: less is an error.
         max_device_bytes: most bytes of one device for weights, temporaries and pages together.
         num_pages_override: exact number of pages (the trash page included), or None.
-        max_num_queued_seqs: 0 = no bound.
+        max_num_queued_requests: 0 = no bound.
     """
 
     dtype: str
@@ -180,7 +184,7 @@ class ResolvedConfig(msgspec.Struct, frozen=True, kw_only=True):
     is_kv_cache_exact: bool
     max_device_bytes: int
     num_pages_override: int | None
-    max_num_queued_seqs: int
+    max_num_queued_requests: int
     max_logprobs: int
     tensor_parallel_size: int
     data_parallel_size: int
@@ -230,7 +234,7 @@ def resolve(config: EngineConfig, model: ModelLimits, devices: DeviceFacts) -> R
         is_kv_cache_exact=config.kv_cache_memory_bytes is not None,
         max_device_bytes=_max_device_bytes(config, devices),
         num_pages_override=config.num_gpu_blocks_override,
-        max_num_queued_seqs=_max_num_queued_seqs(config, max_num_seqs),
+        max_num_queued_requests=max_num_queued_requests(config),
         max_logprobs=_max_logprobs(config, model),
         tensor_parallel_size=_at_least_one("tensor-parallel-size", config.tensor_parallel_size, 1),
         data_parallel_size=_at_least_one("data-parallel-size", config.data_parallel_size, 1),
@@ -328,7 +332,12 @@ def _max_device_bytes(config: EngineConfig, devices: DeviceFacts) -> int:
     return min(share, devices.free_memory_bytes)
 
 
-def _max_num_queued_seqs(config: EngineConfig, max_num_seqs: int) -> int:
+def max_num_queued_requests(config: EngineConfig) -> int:
+    """The bound of waiting requests, 0 = none; the same in the client and in the engine.
+
+    Raises:
+        SetupError: it is negative.
+    """
     if config.max_num_queued_reqs is None:
-        return QUEUED_SEQS_PER_SLOT * max_num_seqs
+        return DEFAULT_MAX_NUM_QUEUED_REQUESTS
     return _at_least_zero("max-num-queued-reqs", config.max_num_queued_reqs)

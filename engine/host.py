@@ -9,9 +9,8 @@ import asyncio
 import contextlib
 import os
 import pathlib
-import shutil
+import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -19,6 +18,7 @@ import msgspec
 
 from engine.config import EngineConfig
 from engine.errors import EngineDiedError
+from engine.private_folder import PrivateFolder
 from engine.runner.environment import engine_environment
 
 SOCKET_POLL_S = 0.02
@@ -52,6 +52,11 @@ class EngineHost(Protocol):
         """Whether the engine ends with this client."""
         ...
 
+    @property
+    def ending(self) -> str:
+        """How the last engine that was stopped had ended, for the log: "exited with code 1"."""
+        ...
+
     async def start(self) -> None:
         """Have an engine that listens. Raises EngineDiedError when it ended before it did."""
         ...
@@ -74,18 +79,24 @@ class OwnedProcess:
     def __init__(self, config: EngineConfig, command: Sequence[str] = ENGINE_COMMAND) -> None:
         self._config = config
         self._command = tuple(command)
-        self._folder = tempfile.mkdtemp(prefix="servax-")
+        self._folder = PrivateFolder()
         self._process: asyncio.subprocess.Process | None = None
+        self._ending = "could not be started"
 
     @property
     def socket_path(self) -> str:
         """A socket in the private folder."""
-        return os.path.join(self._folder, SOCKET_NAME)
+        return os.path.join(self._folder.path, SOCKET_NAME)
 
     @property
     def process_id(self) -> int | None:
         """See `EngineHost.process_id`."""
         return self._process.pid if self._process else None
+
+    @property
+    def ending(self) -> str:
+        """See `EngineHost.ending`."""
+        return self._ending
 
     async def start(self) -> None:
         """See `EngineHost.start`."""
@@ -114,7 +125,7 @@ class OwnedProcess:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-        await process.wait()
+        self._ending = _describe_exit(await process.wait())
         if process.stdin is not None:
             process.stdin.close()
             with contextlib.suppress(ConnectionError):
@@ -123,7 +134,7 @@ class OwnedProcess:
 
     def close(self) -> None:
         """Remove the private folder."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.close()
 
 
 class ForeignProcess:
@@ -131,6 +142,7 @@ class ForeignProcess:
 
     is_owner = False
     process_id = None
+    ending = "can no longer be reached"
 
     def __init__(self, socket_path: str) -> None:
         self._socket_path = socket_path
@@ -159,6 +171,17 @@ def _child_environment() -> dict[str, str]:
     return {**os.environ, **added, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
+def _describe_exit(status: int) -> str:
+    """`status` as Python gives it: an exit code, or minus the number of a signal."""
+    if status >= 0:
+        return f"exited with code {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:  # a real-time signal has no name
+        name = str(-status)
+    return f"was ended by signal {name}"
+
+
 def _is_there(path: str) -> bool:
     return os.path.exists(path)
 
@@ -170,5 +193,5 @@ def _remove(path: str) -> None:
 async def _wait_for_socket(path: str, process: asyncio.subprocess.Process | None) -> None:
     while not _is_there(path):
         if process is not None and process.returncode is not None:
-            raise EngineDiedError(f"the engine process ended at once, code {process.returncode}")
+            raise EngineDiedError("the engine process ended before it listened")
         await asyncio.sleep(SOCKET_POLL_S)

@@ -13,6 +13,7 @@ The same service and the same messages as in the engine process, over a channel 
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import threading
 import weakref
@@ -23,7 +24,7 @@ from typing import Any, TypeAlias, cast
 import msgspec
 
 from engine.config import EngineConfig
-from engine.errors import InvalidParameterError
+from engine.errors import EngineDiedError, InvalidParameterError
 from engine.loading import Loaded, load_engine
 from engine.messages import AbortRequests, AddRequest, StepDeltas
 from engine.outputs import OutputBuilder, RequestOutput
@@ -57,8 +58,9 @@ class LLM:
             SetupError: the operator must change something.
         """
         self.config = _make_config(model, options)
-        self._loaded = load_engine(self.config)
+        # First what is quickly read and may be wrong.
         self.tokenizer = _load_tokenizer(self.config)
+        self._loaded = load_engine(self.config)
         self._endpoint = MemoryEndpoint()
         self._service = EngineService(self._loaded.core, self._endpoint, self._loaded.info)
         self._numbers = itertools.count()
@@ -186,6 +188,14 @@ class LLM:
         finally:
             if live:
                 self._endpoint.put(CLIENT_ID, AbortRequests(tuple(live)))
+            self._carry_out_aborts()
+
+    def _carry_out_aborts(self) -> None:
+        """Leave nothing running that nobody waits for."""
+        # The answers are there; of an engine that dies now, whoever calls next is told.
+        with contextlib.suppress(EngineDiedError):
+            self._service.turn(0.0)
+        self._endpoint.take(CLIENT_ID)
 
     def _receive(self, live: dict[str, OutputBuilder]) -> None:
         for message in self._endpoint.take(CLIENT_ID):

@@ -48,9 +48,14 @@ class Shutdown(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The smallest buckets are compiled and a real step has run."""
+    """The smallest buckets are compiled and a real step has run.
+
+    Attributes:
+        engine_id: the same for every client and session of one engine, and of no other engine.
+    """
 
     info: ModelInfo
+    engine_id: str = ""
 
 
 class StepDeltas(msgspec.Struct, frozen=True, tag=True):

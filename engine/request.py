@@ -147,7 +147,12 @@ class TokenDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Counters and gauges of one engine. Counters (`total_*`) only grow while the process lives."""
+    """Counters and gauges of one engine. Counters (`total_*`) only grow while the process lives.
+
+    Attributes:
+        num_pages: KV pages that sequences can have (without the trash page).
+        num_free_pages: those of them that nobody holds; cached ones that can be evicted count.
+    """
 
     num_running: int = 0
     num_waiting: int = 0
@@ -171,6 +176,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What the API must know of the loaded model; sent once when the engine is ready.
 
     Attributes:
+        num_pages: KV pages of the pool, the trash page included.
         has_priority_scheduling: the engine runs with `scheduling_policy="priority"`; without it
             a request with a priority other than 0 is refused.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import logging
+import secrets
 
 from engine.core import EngineCore
 from engine.errors import EngineError, OverloadedError, RequestError
@@ -50,7 +51,7 @@ class EngineService:
     def __init__(self, core: EngineCore, endpoint: Endpoint, info: ModelInfo) -> None:
         self._core = core
         self._endpoint = endpoint
-        self._info = info
+        self._ready = Ready(info, engine_id=secrets.token_hex(8))
         self._clients: set[ClientId] = set()
         self._owners: dict[str, ClientId] = {}
         self._open_sequences: dict[str, set[int]] = {}
@@ -88,7 +89,7 @@ class EngineService:
             return
         if incoming.client_id not in self._clients:
             self._clients.add(incoming.client_id)
-            self._endpoint.send(incoming.client_id, Ready(self._info))
+            self._endpoint.send(incoming.client_id, self._ready)
         self._obey(incoming.client_id, incoming.message)
 
     def _obey(self, client_id: ClientId, message: ToEngine) -> None:

@@ -18,14 +18,14 @@ class StreamTable:
     """Streams by request id.
 
     Args:
-        max_waiting_sequences: bound of open sequences beyond the engine's slots; 0 = none.
+        max_waiting_requests: bound of open requests beyond the engine's slots; 0 = none.
         submit: sends a request to the present engine.
     """
 
     def __init__(
-        self, max_waiting_sequences: int, submit: Callable[[GenerateRequest], None]
+        self, max_waiting_requests: int, submit: Callable[[GenerateRequest], None]
     ) -> None:
-        self._max_waiting_sequences = max_waiting_sequences
+        self._max_waiting_requests = max_waiting_requests
         self._send = submit
         self._streams: dict[str, RequestStream] = {}
 
@@ -34,11 +34,11 @@ class StreamTable:
 
         Raises:
             InvalidParameterError: a request with this id is open.
-            OverloadedError: too many sequences are open.
+            OverloadedError: too many requests are open.
         """
         if request.request_id in self._streams:
             raise InvalidParameterError("A request with this id is running.", param="request_id")
-        self._verify_room(request, info.max_num_seqs if info else 0)
+        self._verify_room(info.max_num_seqs if info else 0)
         stream = self._streams[request.request_id] = RequestStream(request)
         return stream
 
@@ -83,9 +83,11 @@ class StreamTable:
         for stream in self._streams.values():
             stream.fail(error)
 
-    def _verify_room(self, request: GenerateRequest, max_num_seqs: int) -> None:
-        if self._max_waiting_sequences == 0:
+    def _verify_room(self, max_num_seqs: int) -> None:
+        """As the scheduler does: count requests, so that one that comes alone is accepted."""
+        max_open = max_num_seqs + self._max_waiting_requests
+        if self._max_waiting_requests == 0 or len(self._streams) < max_open:
             return
-        num_open = sum(stream.num_open_sequences for stream in self._streams.values())
-        if num_open + request.num_sequences > max_num_seqs + self._max_waiting_sequences:
+        # Those that ended but are not read to the end need no place.
+        if sum(stream.is_open for stream in self._streams.values()) >= max_open:
             raise OverloadedError("The queue of the engine is full; try again later.")

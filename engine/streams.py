@@ -104,11 +104,6 @@ class RequestStream:
         """Whether the reader has had everything."""
         return not (self._open_sequences or self._waiting or self._refusal)
 
-    @property
-    def num_open_sequences(self) -> int:
-        """Sequences that can still gain something."""
-        return len(self._open_sequences)
-
     def push(self, delta: TokenDelta) -> None:
         """Take in a delta; one for a sequence that has ended is dropped."""
         if delta.sequence_index not in self._open_sequences:

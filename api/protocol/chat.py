@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from api.protocol.base import GenerationFields, Metadata, ServiceTier
-from api.protocol.messages import Message
+from api.protocol.messages import MAX_MESSAGES, Message
 from api.protocol.usage import Usage
 
 
 class ChatCompletionRequest(GenerationFields):
     """The body. Fields of later versions are listed in `later_fields.CHAT`."""
 
-    messages: Annotated[list[Message], pydantic.Field(min_length=1, max_length=16_384)]
+    messages: Annotated[list[Message], pydantic.Field(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: int | None = None
     logprobs: bool | None = False
     top_logprobs: int | None = None

@@ -8,6 +8,7 @@ import pydantic
 
 from api.protocol.base import RequestModel
 
+MAX_MESSAGES = 16_384
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 

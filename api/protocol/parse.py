@@ -19,6 +19,7 @@ _BRANCH = re.compile(
     r"(str|int|float|bool|none|dict|list|literal|constrained-(str|int|float))(\[.*\])?|[A-Z].*|.*[\[\]{}()].*"
 )
 _MAX_SHOWN = 100
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ def _kind_of(value: object) -> str:
 
 
 def _wrong_type(errors: list[ErrorDetails]) -> InvalidParameterError:
+    if any(map(_is_huge_integer, errors)):
+        return _huge_integer(errors[0])
     param = _param(errors[0])
     expected = list(dict.fromkeys(_EXPECTED[error["type"]] for error in errors))
     wanted = expected[0] if len(expected) == 1 else f"one of {' or '.join(expected)}"
@@ -124,6 +127,27 @@ def _wrong_type(errors: list[ErrorDetails]) -> InvalidParameterError:
         f"Invalid type for '{param}': expected {wanted}, but got {got} instead.",
         param=param,
         code="invalid_type",
+    )
+
+
+def _is_huge_integer(error: ErrorDetails) -> bool:
+    """Whether a field of integers got a number beyond 64 bits, which the JSON parser gives as a
+    decimal."""
+    value = error["input"]
+    is_number_field = error["type"] in {"int_type", "int_from_float"}
+    return is_number_field and isinstance(value, float) and abs(value) > _INT64_MAX
+
+
+def _huge_integer(error: ErrorDetails) -> InvalidParameterError:
+    is_above = error["input"] > 0
+    side = "above maximum" if is_above else "below minimum"
+    bound = f"<= {_INT64_MAX}" if is_above else f">= {_INT64_MIN}"
+    param = _param(error)
+    return InvalidParameterError(
+        f"Invalid '{param}': integer {side} value. "
+        f"Expected a value {bound}, but got about {error['input']:g} instead.",
+        param=param,
+        code=f"integer_{side.replace('imum', '').replace(' ', '_')}_value",
     )
 
 

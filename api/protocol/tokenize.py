@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import pydantic
 
 from api.protocol.base import RequestModel
-from api.protocol.messages import Message
+from api.protocol.messages import MAX_MESSAGES, Message
 
+MAX_TEXTS = 1024
 TokenId = Annotated[int, pydantic.Field(ge=0, le=2**63 - 1)]
 TokenIds = Annotated[list[TokenId], pydantic.Field(fail_fast=True)]
-TokenIdLists = Annotated[list[TokenIds], pydantic.Field(max_length=1024, fail_fast=True)]
+TokenIdLists = Annotated[list[TokenIds], pydantic.Field(max_length=MAX_TEXTS, fail_fast=True)]
 
 
 class TokenizeRequest(RequestModel):
@@ -22,10 +23,12 @@ class TokenizeRequest(RequestModel):
     """
 
     model: str | None = None
-    prompt: str | Annotated[list[str], pydantic.Field(min_length=1, max_length=1024)] | None = None
-    messages: Annotated[list[Message], pydantic.Field(min_length=1, max_length=16_384)] | None = (
-        None
-    )
+    prompt: (
+        str | Annotated[list[str], pydantic.Field(min_length=1, max_length=MAX_TEXTS)] | None
+    ) = None
+    messages: (
+        Annotated[list[Message], pydantic.Field(min_length=1, max_length=MAX_MESSAGES)] | None
+    ) = None
     add_special_tokens: bool | None = None
     return_token_strs: bool | None = False
     add_generation_prompt: bool = True

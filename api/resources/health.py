@@ -7,7 +7,7 @@ from quart import Blueprint, Response
 
 from api.auth import public
 from api.context import server_state
-from api.errors import unavailable
+from api.errors import engine_failed, unavailable
 from api.version import server_version
 
 blueprint = Blueprint("health", __name__)
@@ -19,7 +19,7 @@ async def health() -> Response:
     """200 and nothing while the engine process lives or is being started, else 503."""
     failure = server_state().failure
     if failure is not None:
-        raise unavailable("The engine is not running.", "engine_unavailable", retry_after_s=5.0)
+        raise engine_failed()
     return Response(b"", headers={"content-length": "0"})
 
 
@@ -37,6 +37,8 @@ async def ready() -> Response:
     state = server_state()
     if state.admission.is_draining:
         raise unavailable("The server is shutting down.", "server_shutting_down")
+    if state.failure is not None:
+        raise engine_failed()
     engine = state.engine if state.context is not None else None
     await state.readiness.verify(engine, state.settings.ready_step_age_s)
     return Response(b"", headers={"content-length": "0"})

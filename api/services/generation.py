@@ -9,15 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from api.context import ServerContext
+from api.errors import from_error_info
+from api.request_tracker import RequestTracker
 from api.services.output import OutputChunk, OutputSettings, SequenceOutput
 from engine.errors import EngineDiedError
-from engine.request import GenerateRequest, TokenDelta, TokenLogprobs
+from engine.request import FinishReason, GenerateRequest, TokenDelta, TokenLogprobs
+from engine.scheduler.settling import INVALID_RESULT
 
 PromptLogprobs = tuple[TokenLogprobs | None, ...]
+
+log = logging.getLogger("servax.api")
 
 
 @dataclasses.dataclass(slots=True)
@@ -87,10 +93,8 @@ class Generation:
         try:
             async with contextlib.aclosing(self._context.engine.generate(request)) as stream:
                 async for deltas in stream:
-                    for delta in deltas:
-                        tracker.delta(delta)
-                    chunks = self._take(deltas)
-                    await self._abort_stopped(tracker)
+                    chunks = self._take(deltas, tracker)
+                    await self._abort_stopped()
                     if chunks:
                         yield chunks
                     if self._is_finished:
@@ -99,13 +103,13 @@ class Generation:
         finally:
             tracker.close()
 
-    def _take(self, deltas: list[TokenDelta]) -> list[OutputChunk]:
+    def _take(self, deltas: list[TokenDelta], tracker: RequestTracker) -> list[OutputChunk]:
         chunks, self._held = self._held, []
         for delta in deltas:
             if delta.sequence_index == 0:
                 self.num_cached_tokens = max(self.num_cached_tokens, delta.num_cached_tokens)
                 self.prompt_logprobs = self.prompt_logprobs or delta.prompt_logprobs
-            chunk = self._outputs[delta.sequence_index].push(delta)
+            chunk = self._push(delta, tracker)
             if chunk is not None:
                 chunks.append(chunk)
         is_waiting = self.request.sampling.prompt_logprobs is not None and not self.prompt_logprobs
@@ -113,11 +117,33 @@ class Generation:
             chunks, self._held = [], chunks
         return chunks
 
-    async def _abort_stopped(self, tracker: Any) -> None:
+    def _push(self, delta: TokenDelta, tracker: RequestTracker) -> OutputChunk | None:
+        """Turn a delta into text; what the client is given of it is what is counted."""
+        if delta.finish_reason is FinishReason.ERROR:
+            self._note_failure(delta)
+        output = self._outputs[delta.sequence_index]
+        num_before = output.num_tokens
+        try:
+            return output.push(delta)
+        finally:
+            num_given = output.num_tokens - num_before
+            tracker.delta(delta, num_given, is_stopped=output.is_stopped_here)
+
+    def _note_failure(self, delta: TokenDelta) -> None:
+        """The client is told nothing of a fault of ours, so the log must have it."""
+        error = delta.error
+        if error == INVALID_RESULT:
+            self._context.metrics.corrupted()
+        if error is None:
+            log.warning("request %s failed without a reason", self.request.request_id)
+        elif from_error_info(error).status >= 500:
+            request_id = self.request.request_id
+            log.warning("request %s failed: %s: %s", request_id, error.kind, error.message)
+
+    async def _abort_stopped(self) -> None:
         """Tell the engine of sequences that a stop string ended."""
         stopped = [i for i, output in enumerate(self._outputs) if output.is_stopped_here]
         for index in stopped:
-            tracker.stopped(index)
             self._outputs[index].is_stopped_here = False
         if stopped and not self._is_finished:
             await self._context.engine.abort(self.request.request_id, stopped)

@@ -13,6 +13,7 @@ from engine.text.tokenizer import Tokenizer
 from engine.validation import (
     NUM_SEQUENCES,
     RANGES,
+    max_alternatives,
     verify_bad_words,
     verify_best_of,
     verify_sampling,
@@ -100,8 +101,8 @@ def build_sampling(
         stop_token_ids=_optional_ids(request.stop_token_ids) or (),
         ignore_eos=bool(request.ignore_eos),
         seed=secrets.randbits(63) if request.seed is None else request.seed,
-        logprobs=_alternatives(logprobs, info),
-        prompt_logprobs=_alternatives(prompt_logprobs, info),
+        logprobs=_alternatives(logprobs, info, names.get("logprobs", "logprobs")),
+        prompt_logprobs=_alternatives(prompt_logprobs, info, "prompt_logprobs"),
     )
     verify_sampling(sampling, info, names)
     return sampling
@@ -138,8 +139,19 @@ def _numbers(request: GenerationFields, defaults: dict[str, Any]) -> dict[str, f
     return numbers
 
 
-def _alternatives(count: int | None, info: ModelInfo) -> int | None:
-    return info.vocab_size if count == -1 else count
+def _alternatives(count: int | None, info: ModelInfo, param: str) -> int | None:
+    """-1 is the whole vocabulary, where the server gives so many."""
+    if count != -1:
+        return count
+    limit = max_alternatives(info)
+    if limit < info.vocab_size:
+        raise InvalidParameterError(
+            f"Invalid '{param}': -1 asks for all {info.vocab_size} tokens of the vocabulary. "
+            f"Expected a value <= {limit}, but got -1 instead.",
+            param=param,
+            code="integer_above_max_value",
+        )
+    return info.vocab_size
 
 
 def _optional_ids(token_ids: list[int] | None) -> tuple[int, ...] | None:

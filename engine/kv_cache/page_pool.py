@@ -33,6 +33,11 @@ class PagePool:
         self._unheld_cached: OrderedDict[int, None] = OrderedDict()
 
     @property
+    def num_usable(self) -> int:
+        """Pages that sequences can have: all but the trash page."""
+        return self.num_pages - 1
+
+    @property
     def num_available(self) -> int:
         """Pages that `take` can give: free ones and cached ones that nobody holds."""
         return len(self._free) + len(self._unheld_cached)

@@ -158,7 +158,7 @@ def _scheduler_config(
         max_num_batched_tokens=resolved.max_num_batched_tokens,
         prefill_chunk_tokens=resolved.prefill_chunk_tokens,
         max_model_len=resolved.max_model_len,
-        max_num_queued_seqs=resolved.max_num_queued_seqs,
+        max_num_queued_requests=resolved.max_num_queued_requests,
         # Data shards have pools of their own: a page computed on one is unknown to the others.
         enable_prefix_caching=config.enable_prefix_caching and resolved.data_parallel_size == 1,
         use_priority=config.scheduling_policy == "priority",

@@ -55,12 +55,13 @@ class CompilationCounter:
 
     @contextlib.contextmanager
     def planned(self) -> Generator[None]:
-        """What this thread compiles inside is part of the warm-up."""
+        """What this thread compiles inside is part of the warm-up. May be nested."""
+        was_active = getattr(_planning, "is_active", False)
         _planning.is_active = True
         try:
             yield
         finally:
-            _planning.is_active = False
+            _planning.is_active = was_active
 
     def _note(self, event: str, duration_secs: float, **kwargs: Any) -> None:
         del duration_secs, kwargs

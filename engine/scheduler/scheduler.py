@@ -43,7 +43,7 @@ class Scheduler:
         """Queue all sequences of a request.
 
         Raises:
-            OverloadedError: slots and queue (`max_num_queued_seqs`, 0 = unbounded) are full.
+            OverloadedError: slots and queue (`max_num_queued_requests`, 0 = unbounded) are full.
             ContextLengthError: the prompt cannot fit the model's context or the KV cache.
             InvalidParameterError: the prompt is empty or the request id is in use.
         """
@@ -147,7 +147,7 @@ class Scheduler:
         return EngineStats(
             num_running=len(state.running),
             num_waiting=len(state.waiting),
-            num_pages=self.config.num_pages,
+            num_pages=state.pages.pool.num_usable,
             num_free_pages=state.pages.pool.num_available,
             total_prompt_tokens=counters.total_prompt_tokens,
             total_cached_tokens=counters.total_cached_tokens,
@@ -194,7 +194,7 @@ class Scheduler:
         if not request.prompt_token_ids:
             raise InvalidParameterError("the prompt is empty", param="prompt")
         self._verify_length(request)
-        self._verify_queue(request)
+        self._verify_queue()
 
     def _verify_length(self, request: GenerateRequest) -> None:
         num_prompt_tokens = len(request.prompt_token_ids)
@@ -207,22 +207,17 @@ class Scheduler:
             )
         # the last token sampled is never computed, so it needs no page
         num_computed = max(num_prompt_tokens, self._max_num_tokens(request) - 1)
-        num_held = (self.config.num_pages - 1) * self.config.page_size
+        num_held = self._state.pages.pool.num_usable * self.config.page_size
         if num_computed > num_held:
             raise ContextLengthError(
                 f"prompt and output may take {num_computed} tokens; the KV cache holds {num_held}",
                 param="max_tokens",
             )
 
-    def _verify_queue(self, request: GenerateRequest) -> None:
-        """Bound what is live. A request that finds nobody else is never refused."""
-        max_queued, num_live = self.config.max_num_queued_seqs, self._num_live()
-        if not max_queued or not num_live:
-            return
-        if num_live + request.num_sequences > self.config.max_num_seqs + max_queued:
+    def _verify_queue(self) -> None:
+        """Bound the live requests, of however many sequences: one that comes alone is accepted."""
+        max_queued, num_live = self.config.max_num_queued_requests, len(self._state.requests)
+        if max_queued and num_live >= self.config.max_num_seqs + max_queued:
             raise OverloadedError(
-                f"{num_live} sequences are running or waiting; the queue holds {max_queued}"
+                f"{num_live} requests are running or waiting; the queue holds {max_queued}"
             )
-
-    def _num_live(self) -> int:
-        return len(self._state.running) + len(self._state.waiting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,11 @@ from tokenizers.processors import TemplateProcessing
 
 from engine.errors import ModelFormatError
 
+_logger = logging.getLogger(__name__)
+
 _DEFAULT_TEMPLATE = "default"
+_CONVERTIBLE_FILES = (("tokenizer.model",), ("vocab.json", "merges.txt"))
+"""Older formats: each a set of files of which transformers can make a tokenizer."""
 # Classes whose transformers counterpart rebuilds the post-processor from add_bos_token and
 # add_eos_token; for all others tokenizer.json alone decides.
 _CLASSES_WITH_ADD_FLAGS = ("LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer")
@@ -73,11 +78,11 @@ def load_backend(folder: Path, config: TokenizerConfig) -> Backend:
     """The tokenizer itself, from tokenizer.json or, without one, converted by transformers.
 
     Raises:
-        ModelFormatError: neither works.
+        ModelFormatError: neither works; one line names the file.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
-        return _convert_with_transformers(folder)
+        return _convert(folder)
     try:
         backend = Backend.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception
@@ -163,16 +168,29 @@ def _apply_add_flags(backend: Backend, config: TokenizerConfig) -> None:
     )
 
 
-def _convert_with_transformers(folder: Path) -> Backend:
+def _convert(folder: Path) -> Backend:
+    """A tokenizer of an older format. Looks for its files before importing transformers (20 s on
+    a small machine)."""
+    missing = f"{folder / 'tokenizer.json'}: the file is missing"
+    for names in _CONVERTIBLE_FILES:
+        if all((folder / name).is_file() for name in names):
+            return _convert_with_transformers(folder, f"{missing}, and {' and '.join(names)}")
+    raise ModelFormatError(
+        f"{missing}, and there is neither tokenizer.model nor vocab.json with merges.txt to make "
+        "it of."
+    )
+
+
+def _convert_with_transformers(folder: Path, complaint: str) -> Backend:
     from transformers import AutoTokenizer
 
     try:
         loaded: Any = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     except Exception as error:
-        raise ModelFormatError(
-            f"{folder} holds no tokenizer.json, and transformers cannot make one: {error}"
-        ) from error
+        # What transformers says runs over many lines and speaks of packages and of the hub.
+        _logger.debug("transformers cannot convert %s", folder, exc_info=error)
+        loaded = None
     backend = getattr(loaded, "backend_tokenizer", None)
     if not isinstance(backend, Backend):
-        raise ModelFormatError(f"{folder} holds no tokenizer.json and none can be made from it.")
+        raise ModelFormatError(f"{complaint} cannot be made into one by transformers.")
     return backend

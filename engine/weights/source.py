@@ -31,6 +31,17 @@ def find_model_folder(model: str, revision: str = "") -> Path:
     return _checked(_download(model, revision))
 
 
+def verify_model_is_there(model: str) -> None:
+    """What can be known of `--model` at once, without the hub and without opening a file.
+
+    Raises:
+        ModelFormatError: a path that is not a folder with a config.json.
+    """
+    path = Path(model).expanduser()
+    if model and (path.exists() or not _is_hub_id(model)):
+        _checked(path)
+
+
 def _checked(path: Path) -> Path:
     if not path.is_dir():
         raise ModelFormatError(f"{path}: there is no model folder here.")

@@ -66,6 +66,10 @@ class ScriptedEngine:
         self.num_probes = 0
         self.is_closed = asyncio.Event()
 
+    @property
+    def total_stats(self) -> EngineStats:
+        return self.stats
+
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[list[TokenDelta], None]:
         self.started.append(request.request_id)
         is_done = False

@@ -10,10 +10,11 @@ from typing import Any, cast
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from quart import Blueprint, Response, g
+from quart import Blueprint, Response, g, request
 
 from api.app import create_app
 from api.context import ServerState, context
+from api.json_body import read_json_object
 from api.logs import set_up_logging
 from api.model_text import ModelText
 from api.serve import Server
@@ -46,6 +47,7 @@ class Engine:
 
     info = INFO
     stats = EngineStats()
+    total_stats = EngineStats()
     is_ready = True
 
     def __init__(self, mode: str) -> None:
@@ -53,6 +55,10 @@ class Engine:
         self.closed = asyncio.Event()
 
     async def wait_ready(self) -> ModelInfo:
+        if self.mode == "dying":
+            self.mode = "dead"
+        elif self.mode == "dead":
+            raise EngineDiedError("the engine died too often")
         if self.mode == "slow":
             await asyncio.sleep(1.0)
         if self.mode == "broken":
@@ -88,6 +94,7 @@ def make_app(state: ServerState) -> Any:
 
     @blueprint.post("/t/stream")
     async def stream() -> Response:
+        await read_json_object(request)
         sampling = SamplingParams(max_tokens=8)
         deltas = context().engine.generate(
             GenerateRequest(request_id=g.request_id, prompt_token_ids=(1,), sampling=sampling)
@@ -114,8 +121,12 @@ def main() -> int:
     def load_text(settings: ServerSettings, config: EngineConfig) -> ModelText:
         return ModelText(cast(Any, None), None, {}, "test")
 
-    settings = ServerSettings(host="127.0.0.1", port=port, shutdown_timeout_s=grace_s)
-    server = Server(settings, EngineConfig(model="m"), start_engine, load_text, make_app)
+    settings = ServerSettings(
+        host="127.0.0.1", port=port, shutdown_timeout_s=grace_s,
+        ssl_certfile="/nowhere/cert.pem" if mode == "no certificate" else "",
+    )  # fmt: skip
+    model = "/nowhere/model" if mode == "no model" else "m"
+    server = Server(settings, EngineConfig(model=model), start_engine, load_text, make_app)
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -105,6 +105,13 @@ def test_json_is_given_whole_or_by_parts():
     assert parts.server.override_generation_config == {"temperature": 0.5}
 
 
+def test_an_override_that_is_no_sampling_default_is_warned_about():
+    choices = parse('--override-generation-config {"top_k":-1,"temprature":1}')
+    assert choices.server.override_generation_config["top_k"] == -1
+    assert len(choices.warnings) == 1
+    assert "'temprature' has no effect" in choices.warnings[0]
+
+
 def test_short_names_work():
     assert parse("-tp 2 -dp 3").engine.tensor_parallel_size == 2
     assert parse("--uvicorn-log-level debug").server.log_level == "debug"
@@ -160,6 +167,12 @@ def test_every_known_flag_is_accepted():
         ("--gpu-memory-utilization 1.5", "outside"),
         ("--gpu-memory-utilization nan", "outside"),
         ("--override-generation-config [1]", "not a JSON object"),
+        ('--override-generation-config {"temperature":9}', "Invalid 'temperature'"),
+        ("--override-generation-config.top_k 1.5", "Invalid 'top_k': expected an integer"),
+        ('--override-generation-config {"top_p":"x"}', "Invalid 'top_p': expected a number"),
+        ('--override-generation-config {"max_new_tokens":0}', "Invalid 'max_new_tokens'"),
+        ("--served-model-name=", "'' is not a name"),
+        ('--served-model-name ["a",""]', "is not a name"),
         ("--dtype", "expected one argument"),
         ("--config /nowhere.yaml", "/nowhere.yaml"),
     ],

@@ -98,7 +98,10 @@ async def test_odd_but_harmless_http_is_answered_once(make_world, net, name):
     assert answer.startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.parametrize("name", ["length and encoding", "5000 headers", "odd host", "star"])
+@pytest.mark.parametrize(
+    "name",
+    ["length and encoding", "5000 headers", "odd host", "star", "bad chunk", "one long path"],
+)
 async def test_refusals_of_the_protocol_have_the_envelope(make_world, net, name):
     answer = await exchange(net, make_world(), HOSTILE[name])
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -167,6 +170,83 @@ async def test_a_body_that_never_arrives_is_408(make_world, net):
         wire = await net.connect(port)
         await wire.send(net.post("/t/json", b"{}   ")[:-3])
         assert b" 408 " in await wire.read_until(b"\r\n")
+        wire.close()
+
+
+async def test_a_broken_chunk_is_400_and_the_end_of_the_connection(make_world, net, monkeypatch):
+    monkeypatch.setattr("api.http1.LINGER_S", 0.1)
+    world = make_world()
+    async with net.listening(world) as port:
+        wire = await net.connect(port)
+        await wire.send(CHUNKED + b"transfer-encoding: chunked\r\n\r\n")
+        await net.until(lambda: world.state.admission.num_in_flight == 1)
+        await wire.send(b"ZZ\r\n")
+        answer = await wire.read_all()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert b'{"error":{"message":"The request is not valid HTTP."' in answer
+        await net.until(lambda: world.state.admission.num_in_flight == 0)
+        wire.close()
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [
+        (b"GET /version HTTP/1.1\r\nhost: a\r\nx: " + b"a" * 900, 200),
+        (b"GET /version HTTP/1.1\r\nhost: a\r\nx: " + b"a" * 1100, 431),
+        (b"GET /version?" + b"a" * 900 + b" HTTP/1.1\r\nhost: a", 200),
+        (b"GET /version?" + b"a" * 1100 + b" HTTP/1.1\r\nhost: a", 414),
+    ],
+)
+async def test_the_size_of_headers_and_path_is_bounded_to_the_byte(
+    make_world, net, request_head, status
+):
+    world = make_world(max_header_bytes=1024)
+    answer = await exchange(net, world, request_head + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+
+
+async def closed_within(port: int, timeout_s: float, net, *requests: bytes) -> bool:
+    """Whether the server has let go of its socket soon after the client closed its own side."""
+    wire = await net.connect(port)
+    for request in requests:
+        await wire.send(request)
+        await wire.read_until(b"}")
+    wire.writer.write_eof()
+    try:
+        await wire.read_all(timeout_s)
+    except TimeoutError:
+        return False
+    finally:
+        wire.close()
+    return True
+
+
+@pytest.mark.parametrize("num_requests", [0, 1, 3])
+async def test_the_server_closes_at_once_when_the_client_does(make_world, net, num_requests):
+    async with net.listening(make_world(keep_alive_timeout_s=60.0)) as port:
+        assert await closed_within(port, 2.0, net, *[GET + b"\r\n"] * num_requests)
+
+
+async def test_no_task_of_a_connection_outlives_its_client(make_world, net):
+    async with net.listening(make_world(keep_alive_timeout_s=60.0)) as port:
+        for _ in range(5):
+            wire = await net.connect(port)
+            await wire.send(GET + b"\r\n")
+            await wire.read_until(b"}")
+            wire.close()
+        await net.until(
+            lambda: not any("tcp_server" in repr(task) for task in asyncio.all_tasks()),
+            timeout_s=2.0,
+        )
+
+
+async def test_an_idle_connection_is_closed_after_the_keep_alive_timeout(make_world, net):
+    async with net.listening(make_world(keep_alive_timeout_s=0.2)) as port:
+        wire = await net.connect(port)
+        await wire.send(GET + b"\r\n")
+        await wire.read_until(b"}")
+        await wire.read_all(2.0)
         wire.close()
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from api.metric_names import REQUEST_HISTOGRAMS
 from api.metrics import Metrics
 from engine.config import EngineConfig
-from engine.request import EngineStats, FinishReason, Timings, TokenDelta
+from engine.request import EngineStats, ErrorInfo, FinishReason, Timings, TokenDelta
 
 LABELS = 'engine="0",model_name="m"'
 
@@ -21,6 +21,7 @@ vllm:cache_config_info vllm:request_params_n_count vllm:request_params_max_token
 vllm:request_inference_time_seconds_count vllm:request_num_preemptions_count
 vllm:prompt_tokens_cached_total vllm:corrupted_requests_total
 servax:compilations_after_ready servax:engine_restarts_total process_resident_memory_bytes
+servax:engine_generated_tokens_total
 """.split()
 
 
@@ -40,7 +41,7 @@ def test_every_name_that_dashboards_ask_for_is_there(scripted_engine):
 def test_a_whole_request_is_counted():
     metrics = Metrics("m")
     tracker = metrics.track(prompt_tokens=7, n=1, max_tokens=16)
-    tracker.delta(TokenDelta(request_id="r", token_ids=(1,), num_cached_tokens=4))
+    tracker.delta(TokenDelta(request_id="r", token_ids=(1,), num_cached_tokens=4), 1)
     tracker.delta(
         TokenDelta(
             request_id="r",
@@ -48,7 +49,8 @@ def test_a_whole_request_is_counted():
             finish_reason=FinishReason.STOP,
             timings=Timings(10.0, 11.0, 13.0, 16.0),
             num_preemptions=1,
-        )
+        ),
+        2,
     )
     tracker.close()
     tracker.close()
@@ -80,7 +82,7 @@ def test_a_whole_request_is_counted():
 def test_what_has_not_finished_at_the_end_was_aborted():
     metrics = Metrics("m")
     tracker = metrics.track(prompt_tokens=1, n=2, max_tokens=8)
-    tracker.delta(TokenDelta(request_id="r", token_ids=(1,), finish_reason=FinishReason.LENGTH))
+    tracker.delta(TokenDelta(request_id="r", token_ids=(1,), finish_reason=FinishReason.LENGTH), 1)
     tracker.close()
     found = samples(metrics)
     success = "vllm:request_success_total"
@@ -91,12 +93,33 @@ def test_what_has_not_finished_at_the_end_was_aborted():
 def test_a_stop_string_counts_as_stop_once():
     metrics = Metrics("m")
     tracker = metrics.track(prompt_tokens=1, n=1, max_tokens=8)
-    tracker.stopped(0)
-    tracker.delta(TokenDelta(request_id="r", token_ids=(1,), finish_reason=FinishReason.ABORT))
+    cut = TokenDelta(request_id="r", token_ids=(1, 2), finish_reason=FinishReason.LENGTH)
+    tracker.delta(cut, 1, is_stopped=True)
+    tracker.delta(TokenDelta(request_id="r", token_ids=(1,), finish_reason=FinishReason.ABORT), 1)
     tracker.close()
     name = 'vllm:request_success_total{engine="0",finished_reason="%s",model_name="m"}'
     assert samples(metrics)[name % "stop"] == 1
     assert samples(metrics)[name % "abort"] == 0
+    assert samples(metrics)[name % "length"] == 0
+    assert samples(metrics)[f"vllm:generation_tokens_total{{{LABELS}}}"] == 1
+
+
+def test_a_prompt_whose_answer_never_began_is_not_counted():
+    metrics = Metrics("m")
+    metrics.track(prompt_tokens=7, n=1, max_tokens=8).close()
+    failed = metrics.track(prompt_tokens=7, n=1, max_tokens=8)
+    failed.delta(
+        TokenDelta(
+            request_id="r",
+            finish_reason=FinishReason.ERROR,
+            error=ErrorInfo("SequenceError", "broken"),
+        ),
+        0,
+    )
+    failed.close()
+    found = samples(metrics)
+    assert found[f"vllm:prompt_tokens_total{{{LABELS}}}"] == 0
+    assert found[f"vllm:request_prompt_tokens_count{{{LABELS}}}"] == 0
 
 
 def test_gauges_follow_the_engine(scripted_engine):
@@ -110,15 +133,23 @@ def test_gauges_follow_the_engine(scripted_engine):
     assert found[f"vllm:kv_cache_usage_perc{{{LABELS}}}"] == 0.6
 
 
-def test_counters_never_fall_when_the_engine_restarts(scripted_engine):
+def test_counters_are_of_all_engine_processes_and_gauges_of_the_present_one(scripted_engine):
+    class RestartedEngine(scripted_engine):
+        """Its predecessor had generated 150 tokens in 7 steps between two scrapes."""
+
+        @property
+        def total_stats(self):
+            return EngineStats(total_generated_tokens=170, total_steps=9)
+
     metrics = Metrics("m")
-    engine = scripted_engine()
+    engine = RestartedEngine()
+    engine.stats = EngineStats(total_generated_tokens=20, total_steps=2, num_running=3)
     metrics.attach_engine(engine, EngineConfig())
-    seen = []
-    for total in (100, 150, 20, 30):
-        engine.stats = EngineStats(total_generated_tokens=total)
-        seen.append(samples(metrics)[f"vllm:generation_tokens_total{{{LABELS}}}"])
-    assert seen == [100, 150, 170, 180]
+    found = samples(metrics)
+    assert found[f"servax:engine_generated_tokens_total{{{LABELS}}}"] == 170
+    assert found[f"servax:engine_steps_total{{{LABELS}}}"] == 9
+    assert found[f"vllm:iteration_tokens_total_count{{{LABELS}}}"] == 9
+    assert found[f"vllm:num_requests_running{{{LABELS}}}"] == 3
 
 
 def test_buckets_are_sorted_and_positive():

@@ -39,6 +39,15 @@ def test_the_file_can_be_ignored_overridden_or_elsewhere(folder, tmp_path_factor
     assert load_default_sampling(elsewhere, empty)["top_k"] == 20
 
 
+def test_a_value_of_the_file_that_no_request_may_have_is_ignored_and_named(folder, caplog):
+    values = {"temperature": 9, "top_p": "x", "top_k": -1, "min_p": True, "eos_token_id": 2}
+    (folder / "generation_config.json").write_text(json.dumps(values))
+    assert load_default_sampling(ServerSettings(), folder) == {"top_k": -1}
+    for name in ("temperature", "top_p", "min_p"):
+        assert any(f"Invalid '{name}'" in record.getMessage() for record in caplog.records)
+    assert "Invalid 'top_k'" not in caplog.text
+
+
 def test_a_missing_file_is_fine_unless_it_was_named(tmp_path):
     assert load_default_sampling(ServerSettings(), tmp_path) == {}
     with pytest.raises(SetupError, match=r"generation_config\.json"):

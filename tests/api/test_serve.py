@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pathlib
 import re
 import signal
@@ -10,6 +11,7 @@ import sys
 from contextlib import asynccontextmanager
 
 import httpx
+import pytest
 
 SERVER = pathlib.Path(__file__).with_name("scripted_server.py")
 TEXT = "".join(f"data: {index}\n\n" for index in range(20)) + "data: [DONE]\n\n"
@@ -22,6 +24,11 @@ class Process:
         self.process = process
         self.log = ""
         self.url = ""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        return host, int(port)
 
     async def read_log_until(self, pattern: str) -> re.Match[str]:
         assert self.process.stderr is not None
@@ -134,7 +141,63 @@ async def test_a_setup_error_is_one_line_and_exit_code_1():
     async with serving(mode="broken", until="listening") as server:
         assert await server.exit_code() == 1
         assert "config.json: the file is missing." in server.log
+        assert "shutting down" not in server.log
         assert "Traceback" not in server.log
+
+
+async def run_to_the_end(mode: str) -> tuple[int | None, str]:
+    """Exit code and log of a server that cannot start."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(SERVER), "0", "1", mode, stderr=asyncio.subprocess.PIPE
+    )
+    _, log = await process.communicate()
+    return process.returncode, log.decode()
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("no model", "/nowhere/model: there is no model folder here."),
+        ("no certificate", "--ssl-certfile /nowhere/cert.pem: there is no such file."),
+    ],
+)
+async def test_what_is_not_there_is_one_line_before_listening(mode, said):
+    code, log = await run_to_the_end(mode)
+    assert code == 1
+    assert said in log
+    assert len(log.splitlines()) == 1
+
+
+async def test_a_server_that_is_told_to_stop_while_loading_is_never_ready():
+    async with serving(grace_s=1.5, mode="slow", until="listening") as server:
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(
+            b"POST /t/stream HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+            b"content-length: 9\r\nexpect: 100-continue\r\n\r\n"
+        )
+        await reader.readline()
+        await asyncio.sleep(0.2)  # then it counts, and keeps the server from stopping at once
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.exit_code() == 0
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+    assert "shutting down: 1 requests" in server.log
+    assert "ready in" not in server.log
+
+
+async def test_an_engine_that_is_gone_for_good_is_503_logged_and_true():
+    async with serving(mode="dying") as server, httpx.AsyncClient(base_url=server.url) as client:
+        await server.read_log_until("gone for good: the engine died too often")
+        answers = [
+            await client.post("/t/stream", json={}),
+            await client.get("/health"),
+            await client.get("/ready"),
+        ]
+    for answer in answers:
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "engine_failed"
+        assert "restart" not in answer.json()["error"]["message"]
 
 
 async def test_a_taken_port_is_one_line_and_exit_code_1():

@@ -80,18 +80,18 @@ def test_every_answer_belongs_to_its_own_prompt(num_requests: int, tmp_path: pat
         num_gpu_blocks_override=48,
         prefill_chunk_tokens=9,
     ) as llm:
+        llm.wait_until_compiled()  # only then so many run at once that pages run out
         num_stopped = 0
         for first in range(0, num_requests, BATCH):
             # Words of ids 200..209 begin with "<w20": where one appears the request is aborted.
             outputs = llm.generate(prompts(first, BATCH), GREEDY, stop=["<w20"])
             num_stopped += sum(output.outputs[0].finish_reason == "stop" for output in outputs)
             assert worst_regret(model, outputs) < TOLERANCE
-        llm.generate(prompts(0, 1), GREEDY)  # the last aborts are carried out before it ends
         stats = llm.stats
     assert 0.2 < num_stopped / num_requests < 0.8
     assert stats.total_preemptions > 0
     assert stats.total_prefix_hits > 0
-    assert stats.num_free_pages == stats.num_pages - 1
+    assert stats.num_free_pages == stats.num_pages
 
 
 def test_the_check_sees_a_single_wrong_token(tmp_path: pathlib.Path) -> None:

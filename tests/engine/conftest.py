@@ -29,7 +29,7 @@ CONFIG = SchedulerConfig(
     max_num_batched_tokens=16,
     prefill_chunk_tokens=8,
     max_model_len=64,
-    max_num_queued_seqs=0,
+    max_num_queued_requests=0,
     check_invariants=True,
 )
 INFO = ModelInfo(

@@ -31,6 +31,8 @@ class SlowRunner(WORLD["FakeRunner"]):
 def load(config: EngineConfig, report: Report) -> Loaded:
     if config.model == "broken":
         raise ModelFormatError("config.json of broken is no JSON")
+    if config.model == "slow":
+        time.sleep(60)
     core = EngineCore(Scheduler(WORLD["CONFIG"], [WORLD["EOS"]]), SlowRunner())
     return Loaded(core, WORLD["INFO"], lambda: report("compiling steps", 1, 1), lambda: None)
 

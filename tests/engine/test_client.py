@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import pathlib
-import shutil
 import signal
 import stat
 import subprocess
@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from engine.client import EngineClient, EngineState
+from engine.client import DIED_TOO_OFTEN, EngineClient, EngineState
 from engine.config import EngineConfig
 from engine.errors import (
     ContextLengthError,
@@ -29,6 +29,8 @@ from engine.watchdog import RestartPolicy
 
 STUB = (sys.executable, str(pathlib.Path(__file__).with_name("stub_engine.py")))
 STEP_TIMEOUT_S = 1.0
+MAX_PROMPTS = 1024
+"""As in api/protocol/completions.py."""
 
 
 @pytest_asyncio.fixture
@@ -86,7 +88,7 @@ async def test_a_closed_generator_aborts_its_request(start, make_request):
     await generator.aclose()
     await client.probe(5.0)
     await until(lambda: client.stats.num_running == 0)
-    assert client.stats.num_free_pages == client.stats.num_pages - 1
+    assert client.stats.num_free_pages == client.stats.num_pages
     assert client.stats.total_generated_tokens < 50
 
 
@@ -147,7 +149,7 @@ async def test_two_live_requests_cannot_share_an_id(start, make_request):
 
 
 async def test_a_full_queue_refuses_before_sending(start, make_request):
-    client, _ = await start(max_waiting_sequences=1)
+    client, _ = await start(max_waiting_requests=1)
     readers = [
         asyncio.create_task(collect(client, make_request(f"r{i}", max_tokens=30))) for i in range(9)
     ]
@@ -155,6 +157,21 @@ async def test_a_full_queue_refuses_before_sending(start, make_request):
     with pytest.raises(OverloadedError):
         await collect(client, make_request("one too many"))
     assert all(len(tokens(deltas)) == 30 for deltas in await asyncio.gather(*readers))
+
+
+async def test_a_request_of_many_sequences_counts_once_and_runs_alone(start, make_request):
+    client, _ = await start(max_waiting_requests=1)
+    wide = [make_request(f"r{i}", num_sequences=16, max_tokens=3) for i in range(9)]
+    answers = await asyncio.gather(*(collect(client, request) for request in wide))
+    assert [len(tokens(deltas)) for deltas in answers] == [16 * 3] * 9
+
+
+async def test_the_default_queue_takes_all_prompts_one_http_request_may_have(start, make_request):
+    client, _ = await start(is_ready=False)
+    one = msgspec.structs.replace(make_request("one", max_tokens=1), prompt_token_ids=(1, 2))
+    requests = [msgspec.structs.replace(one, request_id=f"r{i}") for i in range(MAX_PROMPTS)]
+    answers = await asyncio.gather(*(collect(client, request) for request in requests))
+    assert all(len(tokens(deltas)) == 1 for deltas in answers)
 
 
 async def test_a_slow_reader_finds_its_tokens_merged(start, make_request):
@@ -192,6 +209,61 @@ async def test_a_killed_engine_comes_back_and_reruns_what_had_produced_nothing(s
     assert client.is_ready
 
 
+async def test_counters_go_on_over_restarts(start, make_request):
+    client, host = await start()
+    await collect(client, make_request("ada"))
+    before = client.total_stats
+    os.kill(host.process_id, signal.SIGKILL)
+    await until(lambda: not client.is_ready)
+    assert client.total_stats.total_generated_tokens == 12
+    assert client.stats.num_pages == 0
+    await collect(client, make_request("bob"))
+    assert client.stats.total_generated_tokens == 12
+    assert client.total_stats.total_generated_tokens == 24
+    assert client.total_stats.total_steps == before.total_steps + client.stats.total_steps
+    assert client.total_stats.num_pages == client.stats.num_pages > 0
+
+
+async def test_a_death_is_in_the_log_with_its_cause(start, caplog):
+    client, host = await start(restart_policy=RestartPolicy(max_restarts=1, first_delay_s=0.01))
+    os.kill(host.process_id, signal.SIGKILL)
+    await until(lambda: client.num_restarts == 1 and client.is_ready)
+    os.kill(host.process_id, signal.SIGABRT)
+    await until(lambda: client.state is EngineState.FAILED)
+    told = [(each.name, each.levelno, each.getMessage()) for each in caplog.records]
+    assert told == [
+        (
+            "engine.client",
+            logging.WARNING,
+            "The engine was ended by signal SIGKILL; it is restarted in 0.01 s",
+        ),
+        (
+            "engine.client",
+            logging.ERROR,
+            f"The engine was ended by signal SIGABRT. {DIED_TOO_OFTEN}",
+        ),
+    ]
+
+
+async def test_the_log_has_the_exit_code_of_an_engine_that_ended_itself(
+    start, make_request, caplog
+):
+    client, _ = await start(restart_policy=RestartPolicy(max_restarts=0))
+    poison = msgspec.structs.replace(make_request("poison"), prompt_token_ids=(66, 1))
+    with pytest.raises(EngineDiedError, match="not restarted"):
+        await collect(client, poison)
+    assert "The engine exited with code 9." in caplog.text
+
+
+async def test_an_engine_that_is_still_starting_is_closed_at_once(start):
+    client, _ = await start("slow", is_ready=False)
+    await until(lambda: client.process_id is not None)
+    await asyncio.sleep(0.5)
+    started_s = time.monotonic()
+    await client.close()
+    assert time.monotonic() - started_s < 1.0
+
+
 async def test_a_frozen_engine_is_out_of_rotation_then_replaced(start, make_request):
     client, host = await start()
     expected = tokens(await collect(client, make_request("ada")))
@@ -222,9 +294,9 @@ async def test_too_many_deaths_are_final_and_say_so(start, make_request):
     os.kill(host.process_id, signal.SIGKILL)
     await until(lambda: client.state is EngineState.FAILED)
     assert not client.is_ready
-    with pytest.raises(EngineDiedError):
+    with pytest.raises(EngineDiedError, match="died too often and is not restarted"):
         await client.wait_ready()
-    with pytest.raises(EngineDiedError):
+    with pytest.raises(EngineDiedError, match="died too often and is not restarted"):
         await collect(client, make_request("ada"))
     with pytest.raises(EngineDiedError):
         await client.probe(1.0)
@@ -328,7 +400,9 @@ asyncio.run(main())
     while os.path.exists(f"/proc/{process_id}") and time.monotonic() < deadline_s:
         time.sleep(0.02)
     assert not os.path.exists(f"/proc/{process_id}")
-    shutil.rmtree(folder)
+    # A killed process removes nothing; the next one finds what it left.
+    OwnedProcess(EngineConfig()).close()
+    assert not os.path.exists(folder)
 
 
 def test_a_client_process_imports_no_jax():

@@ -76,7 +76,7 @@ def test_what_the_operator_chose_is_kept() -> None:
     assert (config.max_num_batched_tokens, config.prefill_chunk_tokens) == (40, 20)
     assert (config.page_size, config.max_kv_cache_bytes) == (32, 12345)
     assert config.is_kv_cache_exact
-    assert (config.max_num_queued_seqs, config.max_logprobs) == (0, 3)
+    assert (config.max_num_queued_requests, config.max_logprobs) == (0, 3)
 
 
 def test_nothing_is_left_undecided_but_the_number_of_pages() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from engine import LLM
-from engine.errors import ContextLengthError, InvalidParameterError
+from engine.errors import ContextLengthError, InvalidParameterError, ModelFormatError
 from engine.request import SamplingParams
 
 GREEDY = SamplingParams(max_tokens=8, temperature=0.0)
@@ -55,7 +55,7 @@ def test_each_prompt_can_have_its_own_parameters(llm):
 
 
 def test_a_seed_repeats_and_sequences_of_a_request_differ(llm):
-    sampling = SamplingParams(max_tokens=8, temperature=1.0, seed=5, ignore_eos=True)
+    sampling = SamplingParams(max_tokens=8, temperature=2.0, seed=5, ignore_eos=True)
     once, again = (token_ids(llm.generate("Hello", sampling, n=3)) for _ in range(2))
     assert once == again
     assert len({tuple(ids) for ids in once}) > 1
@@ -68,6 +68,21 @@ def test_a_stop_string_ends_the_text_before_it(llm):
     cut = llm.generate("Hello", sampling, stop=[stop])[0].outputs[0]
     assert cut.text == whole[: whole.index(stop)]
     assert (cut.finish_reason, cut.stop_reason) == ("stop", stop)
+
+
+def test_nothing_runs_on_after_a_stop_string_ended_it(llm):
+    sampling = SamplingParams(max_tokens=40, temperature=0.0, ignore_eos=True)
+    stop = llm.generate("Hello", sampling)[0].outputs[0].text[10:13]
+    llm.generate("Hello", sampling, stop=[stop])
+    assert llm.stats.num_running == 0
+    assert llm.stats.num_free_pages == llm.stats.num_pages
+
+
+def test_a_model_without_tokenizer_is_refused_before_it_is_loaded(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr("engine.llm.load_engine", lambda config: pytest.fail("loaded"))
+    with pytest.raises(ModelFormatError, match=r"tokenizer\.json"):
+        LLM(str(tmp_path))
 
 
 def test_a_chat_is_answered(llm):
@@ -100,7 +115,7 @@ def test_every_token_is_counted_and_every_page_comes_back(llm):
     outputs = llm.generate(["a", "b", "c"], GREEDY, n=2)
     num_tokens = sum(len(ids) for ids in token_ids(outputs))
     assert llm.stats.total_generated_tokens - before == num_tokens
-    assert llm.stats.num_free_pages == llm.stats.num_pages - 1
+    assert llm.stats.num_free_pages == llm.stats.num_pages
     assert llm.stats.total_compilations_after_ready == 0
 
 

@@ -31,6 +31,17 @@ async def test_a_server_that_failed_to_load_is_not_alive():
     assert "secret" not in await response.get_data(as_text=True)
 
 
+async def test_an_engine_that_failed_for_good_is_not_said_to_be_loading(make_world):
+    world = make_world()
+    world.state.failure = "the engine died too often"
+    world.engine.is_ready = False
+    client = world.app.test_client()
+    for answer in (await client.get("/ready"), await client.post("/t/stream", json={})):
+        assert answer.status_code == 503
+        assert (await answer.get_json())["error"]["code"] == "engine_failed"
+        assert "retry-after" not in answer.headers
+
+
 async def test_health_has_no_body(make_world):
     response = await make_world().app.test_client().get("/health")
     assert (response.status_code, await response.get_data()) == (200, b"")

@@ -81,6 +81,7 @@ class SpeakingEngine:
 
     Attributes:
         steps_per_item: so many steps come out of `generate` at once.
+        tokens_per_delta: as when steps waited for their reader and were merged.
         ends_with_eos: the last token is the end-of-sequence id, finish reason STOP.
         failure: raised by `generate`; after `failure_after` items.
     """
@@ -88,6 +89,7 @@ class SpeakingEngine:
     def __init__(self, *texts: str) -> None:
         self.texts = texts or ("hello world",)
         self.steps_per_item = 1
+        self.tokens_per_delta = 1
         self.ends_with_eos = False
         self.failure: Exception | None = None
         self.failure_after = 0
@@ -101,6 +103,10 @@ class SpeakingEngine:
         self.info = INFO
         self.stats = EngineStats()
         self.is_ready = True
+
+    @property
+    def total_stats(self) -> EngineStats:
+        return self.stats
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[list[TokenDelta], None]:
         self.requests.append(request)
@@ -139,7 +145,8 @@ class SpeakingEngine:
         is_cut = len(ids) > sampling.max_tokens or not self.ends_with_eos
         ids = ids[: sampling.max_tokens]
         reason = FinishReason.LENGTH if is_cut else FinishReason.STOP
-        pieces = [(index,) for index in ids] or [()]
+        size = self.tokens_per_delta
+        pieces = [tuple(ids[start : start + size]) for start in range(0, len(ids), size)] or [()]
         return [
             self._delta(
                 request, sequence_index, piece, position, reason, position == len(pieces) - 1

@@ -99,6 +99,13 @@ def test_limits_never_shrink_and_end_at_the_configured_ones(config: ResolvedConf
     assert last.has_prompt_logprobs
 
 
+@pytest.mark.parametrize("config", CONFIGS)
+def test_prompts_can_be_scored_before_the_limits_grow(config: ResolvedConfig) -> None:
+    buckets = all_buckets(config)
+    assert buckets[3].variant is Variant.PROMPT_LOGPROBS
+    assert all(bucket.is_decode for bucket in buckets[1:3])
+
+
 def test_the_smallest_fitting_bucket_is_picked() -> None:
     buckets = all_buckets(config_of())
     decode = Demand(9, 9, Variant.GREEDY, is_decode=True)

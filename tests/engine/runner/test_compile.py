@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import SetupError
 from engine.runner.buckets import Variant
-from engine.runner.compile import use_compile_cache
+from engine.runner.compile import COMPILE_EVENT, CompilationCounter, use_compile_cache
 from engine.runner.executables import compile_step
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -93,6 +93,23 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match="--compile-cache-dir"):
         use_compile_cache(str(tmp_path / "file" / "below"))
+
+
+def test_only_what_is_compiled_outside_a_plan_is_counted() -> None:
+    counter = CompilationCounter()
+    counter.start()
+
+    def compile_something() -> None:
+        jax.monitoring.record_event_duration_secs(COMPILE_EVENT, 0.1)
+
+    with counter.planned():
+        with counter.planned():
+            compile_something()
+        compile_something()
+    assert counter.num_unplanned == 0
+    compile_something()
+    assert counter.num_unplanned == 1
+    counter.stop()
 
 
 def test_temporaries_do_not_grow_with_the_pool(ready) -> None:

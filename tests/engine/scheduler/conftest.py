@@ -144,7 +144,7 @@ class World:
             "max_num_batched_tokens": 64,
             "prefill_chunk_tokens": 64,
             "max_model_len": 64,
-            "max_num_queued_seqs": 0,
+            "max_num_queued_requests": 0,
             "check_invariants": True,
         }
         self.config = SchedulerConfig(**(settings | changes))

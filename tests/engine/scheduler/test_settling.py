@@ -144,7 +144,7 @@ def test_an_abort_frees_pages_at_once_and_says_nothing(make_world: Any) -> None:
     world.launch()
     world.scheduler.abort("a")
     stats = world.scheduler.stats()
-    assert stats.num_free_pages == stats.num_pages - 1
+    assert stats.num_free_pages == stats.num_pages
     assert world.settle() == []
     assert not world.scheduler.has_work()
 
@@ -164,7 +164,7 @@ def test_aborting_what_is_not_there_does_nothing(make_world: Any) -> None:
 
 
 def test_a_full_queue_refuses(make_world: Any) -> None:
-    world = make_world(max_num_seqs=1, max_num_queued_seqs=1)
+    world = make_world(max_num_seqs=1, max_num_queued_requests=1)
     world.add("a", [1])
     world.add("b", [1])
     with pytest.raises(OverloadedError):
@@ -174,10 +174,20 @@ def test_a_full_queue_refuses(make_world: Any) -> None:
 
 
 def test_a_request_that_finds_nobody_is_never_refused(make_world: Any) -> None:
-    world = make_world(max_num_seqs=1, max_num_queued_seqs=1)
+    world = make_world(max_num_seqs=1, max_num_queued_requests=1)
     world.add("a", [1], n=5)
     world.run()
     world.verify_stream("a", 4)
+
+
+def test_the_queue_counts_requests_and_not_their_sequences(make_world: Any) -> None:
+    world = make_world(max_num_seqs=1, max_num_queued_requests=1)
+    world.add("a", [1], n=5)
+    world.add("b", [1], n=5)
+    with pytest.raises(OverloadedError):
+        world.add("c", [1])
+    world.run()
+    world.verify_stream("b", 4)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -78,6 +80,36 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelFormatError, match=r"tokenizer\.json"):
         Tokenizer.from_folder(tmp_path)
+
+
+def test_a_missing_file_is_named_in_one_line_without_importing_transformers(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "import sys\n"
+        "from engine.errors import ModelFormatError\n"
+        "from engine.text import Tokenizer\n"
+        "try:\n    Tokenizer.from_folder(sys.argv[1])\n"
+        "except ModelFormatError as error:\n    print(error)\n"
+        "assert 'transformers' not in sys.modules\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert told.startswith(f"{tmp_path / 'tokenizer.json'}: the file is missing")
+    assert told.count("\n") == 1
+
+
+def test_files_that_cannot_be_converted_are_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(b"no sentencepiece")
+    with pytest.raises(ModelFormatError, match=r"tokenizer\.model cannot be made into") as caught:
+        Tokenizer.from_folder(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_older_two_files_are_converted(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    tokenizer._backend.model.save(str(tmp_path))
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
+    assert Tokenizer.from_folder(tmp_path).encode("hello") == tokenizer.encode("hello")
 
 
 def test_threads_share_one_tokenizer(tokenizer: Tokenizer) -> None:

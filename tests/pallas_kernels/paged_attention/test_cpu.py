@@ -87,6 +87,11 @@ SHAPES = [  # num_heads, num_kv_heads, head_dim, dtype, window, softcap
     pytest.param(8, 1, 32, "float16", 0, None, id="group8"),
     pytest.param(8, 1, 32, "float32", 0, 5.0, id="group8-softcap"),
     pytest.param(1, 1, 64, "bfloat16", 0, 5.0, id="one-head"),
+    pytest.param(4, 4, 16, "bfloat16", 0, None, id="group1-bfloat16"),
+    pytest.param(4, 2, 32, "bfloat16", 0, None, id="servax-tiny"),
+    pytest.param(8, 4, 32, "bfloat16", 0, None, id="llama-tiny"),
+    pytest.param(16, 8, 128, "bfloat16", 0, None, id="qwen3-0.6b"),
+    pytest.param(8, 1, 128, "bfloat16", 0, None, id="multi-query"),
 ]
 
 
