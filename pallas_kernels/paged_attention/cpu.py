@@ -113,7 +113,16 @@ def _attend_tiles(
         positions = kv_len - num_new + offset + jnp.arange(TILE_TOKENS, dtype=jnp.int32)
         q = lax.dynamic_slice_in_dim(q_TQH, start, TILE_TOKENS)
         where = _Row(batch.page_table_RP[row], kv_len)
-        o = _attend_tile(q, positions, where, kv, settings)
+
+        def attend_one() -> jax.Array:
+            o = _attend_tile(q[:1], positions[:1], where, kv, settings)
+            return jnp.pad(o, ((0, TILE_TOKENS - 1), (0, 0), (0, 0)))
+
+        def attend_all() -> jax.Array:
+            return _attend_tile(q, positions, where, kv, settings)
+
+        # Most rows of a mixed step decode one token: they need no tile.
+        o = lax.cond(num_new == 1, attend_one, attend_all)
         return lax.dynamic_update_slice_in_dim(o_TQH, o, start, axis=0)
 
     o_TQH = jnp.zeros(q_TQH.shape, jnp.float32)
