@@ -31,6 +31,7 @@ from api.endpoints import ENDPOINTS, Endpoint
 from api.openapi import make_document
 from api.settings import ServerSettings
 
+ROOT = str(pathlib.Path(__file__).resolve().parents[2])
 SDK = pathlib.Path(__file__).resolve().parents[1] / "sdk" / "conftest.py"
 serving = runpy.run_path(str(SDK))["serving"]
 
@@ -85,7 +86,7 @@ def verify(case: schemathesis.Case, url: str, session: requests.Session) -> None
         error = orjson.loads(response.content)["error"]
         assert set(error) == {"message", "type", "param", "code"}
         assert error["message"]
-        assert not any(leak in error["message"] for leak in ("Traceback", "/work/", "0x", ".py"))
+        assert not any(leak in error["message"] for leak in ("Traceback", ROOT, "0x", ".py"))
     elif kind.startswith("text/event-stream"):
         *events, done = response.content.removesuffix(b"\n\n").split(b"\n\n")
         assert done == b"data: [DONE]"
