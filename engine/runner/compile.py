@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from engine.errors import SetupError
 
@@ -96,6 +97,8 @@ def use_compile_cache(folder: str) -> Path:
             f"--compile-cache-dir {base}: {error.strerror}. Name a folder that can be written."
         ) from None
     jax.config.update("jax_compilation_cache_dir", str(path))
+    # jax opens its cache once; an engine before this one may have named another folder.
+    compilation_cache.reset_cache()
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return path

@@ -68,7 +68,9 @@ def test_weights_and_pages_have_the_dtype_asked_for(
     engine_config: EngineConfig, ready: ReadyRunner, dtype: str, stored: str
 ) -> None:
     other = make_runner(msgspec.structs.replace(engine_config, dtype=dtype))
-    assert {str(leaf.dtype) for leaf in other.runner._weights} == {dtype}
+    kept_as = other.runner.program.config.weight_dtype
+    assert kept_as in (dtype, "float32")  # float32 where 16-bit products are slow
+    assert {str(leaf.dtype) for leaf in other.runner._weights} == {kept_as}
     assert {str(pages.dtype) for pages in jax.tree.leaves(other.runner._kv)} == {stored}
     assert other.info.dtype == dtype
     assert other.info.fingerprint != ready.info.fingerprint
