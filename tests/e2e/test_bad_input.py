@@ -373,8 +373,15 @@ def cases(both: list[Any], chat: list[Any], completions: list[Any]) -> list[Any]
 
 def wrong_types() -> list[tuple[dict[str, Any], str, str]]:
     kinds = ((DECIMALS, NO_DECIMAL), (INTEGERS, NO_INTEGER), (BOOLEANS, NO_BOOLEAN))
+    huge = ((2**64, ABOVE), (-(2**70), BELOW))
     return [
-        ({name: value}, name, TYPE) for names, values in kinds for name in names for value in values
+        *[
+            ({name: value}, name, TYPE)
+            for names, values in kinds
+            for name in names
+            for value in values
+        ],
+        *[({name: value}, name, code) for name in INTEGERS for value, code in huge],
     ]
 
 
