@@ -144,6 +144,9 @@ MAX_CPU_KV_CACHE_BYTES = 4 * 2**30
 CPU_KV_CACHE_SHARE = 0.25
 MAX_WIDENED_WEIGHTS_SHARE = 0.25
 """Of the machine's memory: weights are kept as float32 for speed only while they are small."""
+FEW_SEQS = 8
+"""Up to this `--max-num-seqs` a CPU's steps are bound by the bytes of the weights."""
+NARROWEST_DECODE_ROWS = 2
 DEFAULT_MAX_NUM_QUEUED_REQUESTS = 1024
 """At least as many as there can be prompts in one HTTP request (`MAX_PROMPTS`)."""
 PROMPT_LOGPROBS_CHUNK_TOKENS = 64
@@ -164,6 +167,7 @@ class ResolvedConfig(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         dtype: of the model's values, keys and activations: float32 | bfloat16 | float16.
         weight_dtype: in which its weights are kept; float32 where 16-bit products are slow.
+        min_decode_rows: rows of the narrowest step that only decodes.
         prompt_logprobs_chunk_tokens: most tokens of a step that scores prompts.
         max_kv_cache_bytes: most bytes of one device for pages.
         is_kv_cache_exact: the operator named `max_kv_cache_bytes`: less is an error.
@@ -174,6 +178,7 @@ class ResolvedConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     dtype: str
     weight_dtype: str
+    min_decode_rows: int
     max_model_len: int
     max_num_seqs: int
     max_num_batched_tokens: int
@@ -216,9 +221,11 @@ def resolve(config: EngineConfig, model: ModelLimits, devices: DeviceFacts) -> R
             f"{max_num_seqs}: every running sequence needs a token a step. Lower --max-num-seqs."
         )
     dtype = _dtype(config, model)
+    weight_dtype = _weight_dtype(dtype, model, devices, max_num_seqs)
     return ResolvedConfig(
         dtype=dtype,
-        weight_dtype=_weight_dtype(dtype, model, devices),
+        weight_dtype=weight_dtype,
+        min_decode_rows=_min_decode_rows(weight_dtype, config, devices),
         max_model_len=max_model_len,
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
@@ -294,14 +301,26 @@ def _dtype(config: EngineConfig, model: ModelLimits) -> str:
     return dtype
 
 
-def _weight_dtype(dtype: str, model: ModelLimits, devices: DeviceFacts) -> str:
+def _weight_dtype(dtype: str, model: ModelLimits, devices: DeviceFacts, max_num_seqs: int) -> str:
     # Measured on a CPU with AVX-512 but no AMX: float32 products are 1.5 to 1.7 times as fast as
-    # bfloat16 ones from 32 rows on. The values stay those of `dtype`.
+    # bfloat16 ones from 32 rows on, but few rows wait for memory, and bfloat16 has half the bytes.
+    # The values stay those of `dtype`.
+    if devices.platform != "cpu" or devices.has_half_precision_units:
+        return dtype
+    if dtype == "bfloat16" and max_num_seqs <= FEW_SEQS:
+        return dtype
     widened_bytes = 4 * model.num_matrix_parameters
     is_small = widened_bytes <= MAX_WIDENED_WEIGHTS_SHARE * devices.memory_bytes
-    if devices.platform == "cpu" and is_small and not devices.has_half_precision_units:
-        return "float32"
-    return dtype
+    return "float32" if is_small else dtype
+
+
+def _min_decode_rows(weight_dtype: str, config: EngineConfig, devices: DeviceFacts) -> int:
+    # Products of 2 rows have the bits of larger ones where this was tried: float32 and bfloat16
+    # on CPUs without matrix units.
+    is_tried = weight_dtype in ("float32", "bfloat16") and not devices.has_half_precision_units
+    if devices.platform == "cpu" and is_tried and config.data_parallel_size == 1:
+        return NARROWEST_DECODE_ROWS
+    return SMALLEST_BUCKET
 
 
 def _page_size(config: EngineConfig, defaults: PlatformDefaults) -> int:

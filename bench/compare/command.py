@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 from bench.random_model import make_llama
 from bench.results import summarize, write_result
+from engine.runner.environment import engine_environment
 
 ENGINES = ("servax", "transformers")
 
@@ -19,11 +21,15 @@ ENGINES = ("servax", "transformers")
 class Worker:
     """One engine in a process of its own (see `bench.compare.worker`)."""
 
-    def __init__(self, name: str, folder: str, dtype: str) -> None:
-        command = [sys.executable, "-m", "bench.compare.worker", name, folder, dtype]
+    def __init__(self, name: str, folder: str, dtype: str, concurrency: int) -> None:
+        arguments = [name, folder, dtype, str(concurrency)]
         self.name = name
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "bench.compare.worker", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **engine_environment("cpu", os.environ)},
         )
         self._answer()
 
@@ -73,19 +79,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Warm both up at every concurrency, then measure them in turn."""
+    """Both engines at every concurrency, each started for it: what an operator would do."""
     folder = options.model or str(make_llama(pathlib.Path("/tmp/servax-bench/llama-153m")))
-    workers = [Worker(name, folder, options.dtype) for name in ENGINES]
-    try:
-        rows = [measure(workers, options, concurrency) for concurrency in options.concurrency]
-    finally:
-        for worker in workers:
-            worker.close()
+    rows: list[dict[str, Any]] = []
+    for concurrency in options.concurrency:
+        workers = [Worker(name, folder, options.dtype, concurrency) for name in ENGINES]
+        try:
+            rows.append(measure(workers, options, concurrency))
+        finally:
+            for worker in workers:
+                worker.close()
     return {"arguments": vars(options), "result": rows}
 
 
 def measure(workers: list[Worker], options: argparse.Namespace, concurrency: int) -> dict[str, Any]:
-    """Tokens a second of each engine, and their ratio pair by pair."""
+    """Warm both up, then measure them in turn: tokens a second, and their ratio pair by pair."""
     rates: dict[str, list[float]] = {worker.name: [] for worker in workers}
     for repeat in range(options.repeats + 1):
         order = workers if repeat % 2 else workers[::-1]

@@ -1,6 +1,6 @@
 """One engine in a process of its own: reads runs from stdin, answers timings on stdout.
 
-`python -m bench.compare.worker servax|transformers FOLDER DTYPE`. A run is a JSON line
+`python -m bench.compare.worker servax|transformers FOLDER DTYPE CONCURRENCY`. A run is a JSON line
 {"concurrency", "input_len", "output_len", "seed"}; its answer a line `RESULT {"seconds",
 "output_tokens"}`. The first line answered is `RESULT {"ready": true}`.
 """
@@ -20,7 +20,7 @@ Prompts = list[list[int]]
 Generate = Callable[[Prompts, int], int]
 
 
-def servax_engine(folder: str, dtype: str) -> Generate:
+def servax_engine(folder: str, dtype: str, concurrency: int) -> Generate:
     """`engine.LLM` in this process; returns the number of tokens generated."""
     from engine.llm import LLM
     from engine.request import SamplingParams
@@ -29,7 +29,7 @@ def servax_engine(folder: str, dtype: str) -> Generate:
         model=folder,
         dtype=dtype,
         enable_prefix_caching=False,
-        max_num_seqs=32,
+        max_num_seqs=concurrency,
         max_model_len=1024,
     )
     llm.wait_until_compiled()
@@ -42,10 +42,12 @@ def servax_engine(folder: str, dtype: str) -> Generate:
     return generate
 
 
-def transformers_engine(folder: str, dtype: str) -> Generate:
+def transformers_engine(folder: str, dtype: str, concurrency: int) -> Generate:
     """transformers' `generate` on one static batch, its best case: equal lengths, no padding."""
     import torch
     from transformers import AutoModelForCausalLM
+
+    del concurrency  # its batches are as large as they come
 
     torch.set_num_threads(os.cpu_count() or 1)
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
@@ -82,8 +84,8 @@ def run_once(generate: Generate, run: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Serve runs until stdin ends."""
-    name, folder, dtype = sys.argv[1:4]
-    generate = ENGINES[name](folder, dtype)
+    name, folder, dtype, concurrency = sys.argv[1:5]
+    generate = ENGINES[name](folder, dtype, int(concurrency))
     answer({"ready": True})
     for line in sys.stdin:
         answer(run_once(generate, json.loads(line)))

@@ -70,8 +70,6 @@ class BucketSizes:
     first_mixed_tokens: int
 
 
-NARROW_ROWS = 2
-
 CPU_SIZES = BucketSizes(
     decode_rows=tuple(SMALLEST_BUCKET * 2**n for n in range(12)), first_mixed_tokens=64
 )
@@ -111,13 +109,9 @@ def all_buckets(config: ResolvedConfig) -> tuple[Bucket, ...]:
 
 
 def _narrow_rows(config: ResolvedConfig) -> tuple[int, ...]:
-    """A decode bucket below the smallest, for one or two users of a CPU.
-
-    In float32, products of 2 rows have the bits of larger ones and take two thirds of the time of
-    8; in bfloat16 the bits differ.
-    """
-    is_wide = config.platform == "cpu" and config.weight_dtype == "float32"
-    return (NARROW_ROWS,) if is_wide and config.data_parallel_size == 1 else ()
+    """A decode bucket below the smallest, for one or two users of a CPU."""
+    is_narrow = config.min_decode_rows < SMALLEST_BUCKET
+    return (config.min_decode_rows,) if is_narrow else ()
 
 
 def _scoring_bucket(config: ResolvedConfig) -> Bucket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -58,21 +59,29 @@ def ask(llm: LLM, cases: Cases) -> list[Answer]:
     return [answer(output) for output in outputs]
 
 
-@pytest.fixture(scope="module", params=["bfloat16", "float32"])
-def dtype(request: pytest.FixtureRequest) -> str:
+KINDS = [
+    pytest.param({"dtype": "bfloat16"}, id="bfloat16"),
+    # A CPU with few slots keeps the weights in bfloat16 and multiplies as few as 2 rows.
+    pytest.param({"dtype": "bfloat16", "max_num_seqs": 8}, id="bfloat16-few-slots"),
+    pytest.param({"dtype": "float32"}, id="float32"),
+]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> dict[str, Any]:
     return request.param
 
 
 @pytest.fixture(scope="module")
-def llm(make_llm: Callable[..., LLM], dtype: str) -> Iterator[LLM]:
-    with make_llm(dtype=dtype) as made:
+def llm(make_llm: Callable[..., LLM], kind: dict[str, Any]) -> Iterator[LLM]:
+    with make_llm(**kind) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def alone(make_llm: Callable[..., LLM], dtype: str) -> list[Answer]:
+def alone(make_llm: Callable[..., LLM], kind: dict[str, Any]) -> list[Answer]:
     """Each case by itself, in an engine of its own that has no prefix cache."""
-    with make_llm(dtype=dtype, enable_prefix_caching=False) as made:
+    with make_llm(**kind, enable_prefix_caching=False) as made:
         return [ask(made, [case])[0] for case in CASES]
 
 
@@ -109,17 +118,17 @@ def test_neighbours_that_are_aborted_change_nothing(llm: LLM, alone: list[Answer
 
 @pytest.mark.parametrize("chunk", [3, 16, 70])
 def test_chunks_of_any_size_give_the_same_bytes(
-    make_llm: Callable[..., LLM], dtype: str, alone: list[Answer], chunk: int
+    make_llm: Callable[..., LLM], kind: dict[str, Any], alone: list[Answer], chunk: int
 ) -> None:
     # Also before the larger steps are compiled: everything goes through the smallest.
-    with make_llm(is_compiled=False, dtype=dtype, prefill_chunk_tokens=chunk) as chunked:
+    with make_llm(is_compiled=False, **kind, prefill_chunk_tokens=chunk) as chunked:
         assert ask(chunked, CASES + NEIGHBOURS[:6])[: len(CASES)] == alone
 
 
 def test_preemption_gives_the_same_bytes(
-    make_llm: Callable[..., LLM], dtype: str, alone: list[Answer]
+    make_llm: Callable[..., LLM], kind: dict[str, Any], alone: list[Answer]
 ) -> None:
-    with make_llm(dtype=dtype, num_gpu_blocks_override=26) as crowded:
+    with make_llm(**kind, num_gpu_blocks_override=26) as crowded:
         assert ask(crowded, CASES + NEIGHBOURS)[: len(CASES)] == alone
         assert crowded.stats.total_preemptions > 0
 

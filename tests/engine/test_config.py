@@ -131,6 +131,14 @@ def test_a_cpu_without_matrix_units_keeps_small_weights_wide() -> None:
     assert resolve(EngineConfig(), Model(), CPU).weight_dtype == "bfloat16"
 
 
+def test_a_cpu_with_few_users_reads_half_the_bytes_instead() -> None:
+    slow = msgspec.structs.replace(CPU, has_half_precision_units=False)
+    few = resolve(EngineConfig(max_num_seqs=8), Model(), slow)
+    assert (few.weight_dtype, few.min_decode_rows) == ("bfloat16", 2)
+    half = resolve(EngineConfig(max_num_seqs=8, dtype="float16"), Model(), slow)
+    assert (half.weight_dtype, half.min_decode_rows) == ("float32", 2)
+
+
 def test_weights_that_would_fill_the_memory_are_not_widened() -> None:
     slow = msgspec.structs.replace(CPU, has_half_precision_units=False)
     large = Model(num_matrix_parameters=slow.memory_bytes)
