@@ -1,0 +1,46 @@
+"""KV pages of one layer as GPUs want them: one array `[N, 2, K, Z, H]`, keys 0 and values 1.
+
+A tile of one KV head is one contiguous box, so one instruction loads it and nothing is transposed.
+Page 0 is the trash page: padding tokens are written there and nobody reads it.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from pallas_kernels.paged_attention.batch import RaggedBatch
+
+
+def make_kv_pages(num_pages: int, page_size: int, num_kv_heads: int, head_dim: int) -> jax.Array:
+    """Zeroed bfloat16 pages `[N, 2, K, Z, H]` of one layer."""
+    return jnp.zeros((num_pages, 2, num_kv_heads, page_size, head_dim), jnp.bfloat16)
+
+
+def kv_page_bytes(page_size: int, num_kv_heads: int, head_dim: int) -> int:
+    """Bytes of one page of one layer, keys and values together."""
+    return 2 * num_kv_heads * page_size * head_dim * jnp.dtype(jnp.bfloat16).itemsize
+
+
+def write_kv(
+    pages_N2KZH: jax.Array, k_TKH: jax.Array, v_TKH: jax.Array, batch: RaggedBatch
+) -> jax.Array:
+    """Pages with this step's keys and values in their places; padding goes to page 0.
+
+    XLA's scatter does this in place when the pages are donated: it touches the written slots only.
+
+    Args:
+        pages_N2KZH: donate it, the result aliases it.
+        k_TKH: keys after rotation, any float dtype.
+        v_TKH: values.
+    """
+    page_T, slot_T = _places(batch, pages_N2KZH.shape[3])
+    new_T2KH = jnp.stack([k_TKH, v_TKH], axis=1).astype(pages_N2KZH.dtype)
+    return pages_N2KZH.at[page_T, :, :, slot_T].set(new_T2KH)
+
+
+def _places(batch: RaggedBatch, page_size: int) -> tuple[jax.Array, jax.Array]:
+    """Page and slot in it of every token."""
+    position_T = jnp.maximum(batch.positions_T, 0)
+    page_T = batch.page_table_RP[batch.row_T, position_T // page_size]
+    return jnp.where(batch.positions_T >= 0, page_T, 0), position_T % page_size

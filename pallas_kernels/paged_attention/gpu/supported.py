@@ -1,0 +1,41 @@
+"""What the kernels can do: asked once at start, the answer goes to the log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+HEAD_DIMS = (64, 96, 128, 192, 256)
+PAGE_SIZES = (64, 128)
+LARGEST_GROUP = 16
+HOPPER = "9.0"
+
+
+def supports(  # noqa: PLR0917
+    num_heads: int,
+    num_kv_heads: int,
+    head_dim: int,
+    page_size: int,
+    dtype: str,
+    device: Any = None,
+) -> str | None:
+    """None if the kernels can serve this shape, else a sentence that says why not.
+
+    Args:
+        dtype: of queries, keys and values.
+        device: the GPU, a `jax.Device`; None asks about the shape alone.
+    """
+    capability = getattr(device, "compute_capability", HOPPER)
+    if str(capability) != HOPPER:
+        return f"The attention kernels need a Hopper GPU (9.0), this one is {capability}."
+    if dtype != "bfloat16":
+        return f"The attention kernels compute in bfloat16, the model is {dtype}."
+    if head_dim not in HEAD_DIMS:
+        return f"The attention kernels know heads of {HEAD_DIMS}, the model's are {head_dim} wide."
+    if page_size not in PAGE_SIZES:
+        return f"The attention kernels know pages of {PAGE_SIZES} tokens, not of {page_size}."
+    if num_heads % num_kv_heads or num_heads // num_kv_heads > LARGEST_GROUP:
+        return (
+            f"The attention kernels share a KV head among at most {LARGEST_GROUP} query heads; "
+            f"the model has {num_heads} over {num_kv_heads}."
+        )
+    return None

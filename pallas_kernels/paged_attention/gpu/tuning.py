@@ -1,0 +1,101 @@
+"""Sizes the kernels are compiled with, by shape: a table, and a rule for what it does not name.
+
+The table's rows compile without spills (tests/kernels/gpu); no card has timed them yet.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+SHARED_BYTES = 232_448 - 4_096
+"""Shared memory of a block on Hopper, less what barriers and reductions take."""
+
+PARTIAL_BYTES = 32 * 2**20
+"""Memory for the pieces of split rows, beside one piece a row."""
+
+NUM_MULTIPROCESSORS = 132
+"""Blocks that share the work: one for each multiprocessor of an H100 SXM."""
+
+MATMUL_ROWS = 64
+ELEMENT_BYTES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelShape:
+    """What one kernel is compiled for.
+
+    Attributes:
+        tile: tokens of a KV tile; a multiple or a divisor of the page.
+        stages: tiles of keys, and of values, in flight.
+        num_blocks: blocks that share the work list.
+    """
+
+    tile: int
+    stages: int
+    num_blocks: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """Sizes of both kernels.
+
+    Attributes:
+        decode_tile, prefill_tile: tokens of a KV tile.
+        decode_stages, prefill_stages: tiles of keys, and of values, in flight.
+        split_tokens: tokens of a piece of a decode row.
+    """
+
+    decode_tile: int
+    decode_stages: int
+    prefill_tile: int
+    prefill_stages: int
+    split_tokens: int
+
+
+TABLE: dict[tuple[int, int, int], Tuning] = {
+    (128, 4, 64): Tuning(64, 5, 128, 2, 512),  # Llama-3.1-8B, Qwen3-8B
+    (128, 8, 64): Tuning(64, 5, 128, 2, 256),  # a 70B split over 8: one KV head each
+    (256, 2, 64): Tuning(64, 2, 64, 2, 512),  # Gemma-3-12B
+}
+"""(head_dim, query heads of a KV head, page) to sizes."""
+
+
+def tuning(head_dim: int, group: int, page_size: int, num_kv_heads: int) -> Tuning:
+    """Sizes for a shape: from the table, else as many stages as fit."""
+    known = TABLE.get((head_dim, group, page_size))
+    if known is not None:
+        return known
+    queries = 2 * MATMUL_ROWS * head_dim * ELEMENT_BYTES
+    staged = MATMUL_ROWS * 64 * 4
+    left = SHARED_BYTES - queries - staged
+    prefill_tile = 128 if head_dim <= 128 else 64
+
+    def stages(tile: int, most: int) -> int:
+        return min(most, left // (2 * tile * head_dim * ELEMENT_BYTES))
+
+    return Tuning(
+        decode_tile=64,
+        decode_stages=stages(64, 6),
+        prefill_tile=prefill_tile,
+        prefill_stages=stages(prefill_tile, 3),
+        # Few KV heads give few pieces of a single long row: make them shorter.
+        split_tokens=512 if num_kv_heads >= 4 else 256,
+    )
+
+
+def max_splits(  # noqa: PLR0917
+    num_rows: int,
+    row_tokens: int,
+    split_tokens: int,
+    num_kv_heads: int,
+    padded_group: int,
+    head_dim: int,
+) -> int:
+    """Places for pieces of decode rows.
+
+    Args:
+        row_tokens: tokens that a row's page table can name.
+    """
+    piece_bytes = num_kv_heads * (padded_group * head_dim + 2 * MATMUL_ROWS) * 4
+    most = num_rows * -(-row_tokens // split_tokens)
+    return max(num_rows, min(most, num_rows + PARTIAL_BYTES // piece_bytes))

@@ -1,0 +1,113 @@
+"""The kernels in Mosaic's interpreter against the specification, with races watched for."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gpu_world import SMALL, TOLERANCE, make_world
+
+from pallas_kernels.paged_attention import gpu
+
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
+SINKS = jnp.asarray([0.5, 3.0], jnp.float32)
+
+
+@pytest.fixture(autouse=True)
+def small_sizes(monkeypatch):
+    monkeypatch.setattr(gpu, "tuning", lambda *_: SMALL)
+
+
+def difference(world, *, is_decode, detect_races=False, num_blocks=1, **options):
+    result = world.attend(
+        is_decode=is_decode, detect_races=detect_races, num_blocks=num_blocks, **options
+    )
+    return np.max(np.abs(result - world.expected(**options)))
+
+
+DECODE_ROWS = [(1, 1), (63, 1), (64, 1), (65, 1), (150, 1)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        pytest.param({"num_heads": 4, "num_kv_heads": 2}, {}, id="groups"),
+        pytest.param({}, {"window": 64, "softcap": 2.0}, id="window and softcap"),
+        pytest.param({}, {"sinks_Q": SINKS}, id="sinks"),
+        pytest.param({"page_size": 128}, {"window": 70}, id="two tiles a page"),
+    ],
+)
+def test_decode_equals_the_reference_at_every_border_of_a_page(shape, options):
+    world = make_world(DECODE_ROWS, num_tokens=8, num_rows=8, **shape)
+    assert difference(world, is_decode=True, **options) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("head_dim", "num_heads"), [(64, 1), (96, 3), (128, 16), (192, 2), (256, 2)]
+)
+def test_decode_knows_every_head_size_and_group(head_dim, num_heads):
+    world = make_world([(70, 1)], num_tokens=1, head_dim=head_dim, num_heads=num_heads)
+    assert difference(world, is_decode=True) < TOLERANCE
+
+
+MIXED_ROWS = [(70, 70), (130, 5), (66, 1), (64, 2), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"window": 64}, {"window": 3, "softcap": 2.0}, {"sinks_Q": SINKS}],
+    ids=["plain", "window of a page", "window and softcap", "sinks"],
+)
+def test_a_mixed_batch_equals_the_reference(options):
+    world = make_world(MIXED_ROWS, num_tokens=96, num_rows=6)
+    assert difference(world, is_decode=False, **options) < TOLERANCE
+
+
+@pytest.mark.parametrize("head_dim", [96, 256])
+def test_prefill_knows_narrow_and_wide_heads(head_dim):
+    world = make_world([(66, 66)], num_tokens=66, head_dim=head_dim)
+    assert difference(world, is_decode=False) < TOLERANCE
+
+
+def test_prefill_fills_a_tile_from_two_pages(monkeypatch):
+    sizes = SMALL.__class__(64, 2, 128, 2, 64)
+    monkeypatch.setattr(gpu, "tuning", lambda *_: sizes)
+    world = make_world([(190, 130)], num_tokens=130)
+    assert difference(world, is_decode=False) < TOLERANCE
+
+
+@pytest.mark.parametrize("is_decode", [True, False], ids=["decode", "mixed"])
+def test_a_batch_of_padding_alone_gives_zeros(is_decode):
+    world = make_world([], num_tokens=2, num_rows=2)
+    assert np.array_equal(world.attend(is_decode=is_decode), np.zeros((2, 2, 64)))
+
+
+def test_no_race_is_found_in_decode():
+    world = make_world([(200, 1), (64, 1)], num_tokens=2)
+    assert difference(world, is_decode=True, detect_races=True, num_blocks=2) < TOLERANCE
+
+
+def test_no_race_is_found_in_a_mixed_batch():
+    world = make_world([(130, 70), (65, 1)], num_tokens=72)
+    assert difference(world, is_decode=False, detect_races=True, num_blocks=2) < TOLERANCE
+
+
+def test_blocks_share_the_work():
+    world = make_world([(150, 1), (64, 1)], num_tokens=2)
+    assert difference(world, is_decode=True, num_blocks=3) < TOLERANCE
+
+
+def test_a_row_has_the_same_bits_in_any_batch():
+    alone, among = (
+        make_world([(150, 1)], num_tokens=1),
+        make_world([(150, 1), (300, 1), (10, 1)], num_tokens=8, num_rows=8),
+    )
+    among = among.__class__(
+        among.q_TQH.at[0].set(alone.q_TQH[0]),
+        among.pages.at[among.batch.page_table_RP[0, :3]].set(
+            alone.pages[alone.batch.page_table_RP[0, :3]]
+        ),
+        among.batch,
+    )
+    assert np.array_equal(among.attend(is_decode=True)[0], alone.attend(is_decode=True)[0])

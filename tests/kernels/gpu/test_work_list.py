@@ -1,0 +1,82 @@
+"""Work lists and what is asked of them before any kernel runs."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pallas_kernels.paged_attention.gpu import kv_page_bytes, make_kv_pages, supports, work_list
+from pallas_kernels.paged_attention.gpu.work_list import END, FIRST, ROW
+
+
+def split(kv_lens, *, window=0, max_splits=64):
+    return work_list.split_rows(
+        jnp.asarray(kv_lens, jnp.int32),
+        tile=64,
+        window=window,
+        split_tiles=2,
+        max_splits=max_splits,
+    )
+
+
+def tiles_of(splits):
+    items = np.asarray(splits.items_W4)[: int(splits.count_1[0])]
+    return [(row, tile) for row, first, end, _ in items.tolist() for tile in range(first, end)]
+
+
+def test_every_tile_of_every_row_is_computed_once():
+    lengths = [0, 1, 64, 65, 500, 0, 129]
+    expected = [(r, t) for r, n in enumerate(lengths) for t in range(-(-n // 64))]
+    assert tiles_of(split(lengths)) == expected
+
+
+def test_tiles_before_the_window_are_left_out():
+    assert tiles_of(split([300], window=64)) == [(0, 3), (0, 4)]
+
+
+def test_a_row_is_cut_alike_in_any_batch():
+    alone, among = split([500]), split([77, 500, 4000])
+    pieces = np.asarray(among.items_W4)
+    of_row = pieces[pieces[:, ROW] == 1][:, [FIRST, END]]
+    assert of_row.tolist() == np.asarray(alone.items_W4)[:4, [FIRST, END]].tolist()
+
+
+def test_pieces_are_made_longer_until_they_fit():
+    splits = split([64 * 40, 64 * 40], max_splits=7)
+    assert len(tiles_of(splits)) == 80
+    assert int(splits.count_1[0]) == 6  # 16 tiles a piece: 3 a row
+
+
+def test_tokens_of_long_rows_and_padding_are_tiled_once_and_single_tokens_never():
+    starts, lengths = [0, 130, 131, 133], [130, 900, 2]
+    queries = work_list.tile_queries(
+        jnp.asarray(starts), jnp.asarray(lengths), 140, query_tile=128, kv_tile=64, window=0
+    )
+    items = np.asarray(queries.items_W7)[: int(queries.count_1[0])]
+    tokens = [t for _, start, count, *_ in items.tolist() for t in range(start, start + count)]
+    assert sorted(tokens) == [t for t in range(140) if t != 130]
+
+
+@pytest.mark.parametrize("head_dim", [64, 96, 128, 192, 256])
+@pytest.mark.parametrize("page_size", [64, 128])
+def test_the_shapes_of_the_issue_are_supported(head_dim, page_size):
+    assert supports(16, 1, head_dim, page_size, "bfloat16") is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "word"),
+    [
+        ((32, 8, 80, 64, "bfloat16"), "80"),
+        ((32, 8, 128, 16, "bfloat16"), "16"),
+        ((32, 8, 128, 64, "float16"), "float16"),
+        ((32, 1, 128, 64, "bfloat16"), "32"),
+    ],
+)
+def test_what_is_not_supported_is_named(shape, word):
+    assert word in (supports(*shape) or "")
+
+
+def test_page_bytes_are_those_of_the_array():
+    pages = make_kv_pages(3, 64, 2, 128)
+    assert pages.nbytes == 3 * kv_page_bytes(64, 2, 128)
