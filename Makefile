@@ -7,9 +7,11 @@ HOST   ?= 127.0.0.1
 PORT   ?= 8000
 ARGS   ?=
 TESTS  ?=
+KERNELS_VENV := .venv-kernels
+KERNELS_BIN  := $(KERNELS_VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-full check format bench lock clean
+.PHONY: help install serve test test-kernels test-full check format bench lock clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -31,6 +33,19 @@ serve: install ## serve the embedded model on http://HOST:PORT/v1 (ARGS: any ser
 
 test: install ## every test but the slow ones (TESTS: a path or -k expression)
 	$(BIN)/python -m pytest -m "not slow" $(TESTS)
+
+test-kernels: $(KERNELS_VENV)/.installed ## compile the kernels for H100 and TPU, and run them in interpreters
+	$(KERNELS_BIN)/python -m pytest tests/kernels $(TESTS)
+
+# The compilers for devices that this machine lacks: XLA's CUDA plugin, ptxas and libtpu.
+$(KERNELS_VENV)/.installed: requirements.lock Makefile
+	$(PYTHON) -m venv $(KERNELS_VENV)
+	$(KERNELS_BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	jaxlib=$$($(KERNELS_BIN)/python -c 'import jaxlib; print(jaxlib.__version__)') && \
+	$(KERNELS_BIN)/python -m pip install --quiet --no-deps \
+		jax-cuda12-pjrt==$$jaxlib jax-cuda12-plugin==$$jaxlib "nvidia-cuda-nvcc-cu12<13" \
+		"nvidia-nvjitlink-cu12<13" "nvidia-cuda-runtime-cu12<13" "libtpu==0.0.42.*"
+	@touch $@
 
 test-full: install ## every test: soak, fuzz and large parity too (about an hour on 2 cores)
 	$(BIN)/python -m pytest $(TESTS)
@@ -55,4 +70,4 @@ lock: install ## write requirements.lock anew from pyproject.toml
 		--generate-hashes --no-header pyproject.toml --output-file requirements.lock
 
 clean: ## forget .venv and everything built
-	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(KERNELS_VENV) dist build .pytest_cache .ruff_cache .hypothesis

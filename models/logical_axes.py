@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from pallas_kernels.paged_attention import KVPages, page_axes
+
 MESH_AXES: tuple[str, str] = ("data", "model")
 
 LOGICAL_TO_MESH: dict[str, str | None] = {
@@ -46,9 +48,9 @@ def heads_spec() -> PartitionSpec:
     return partition_spec(("tokens", "heads", "head_dim"))
 
 
-def kv_spec() -> PartitionSpec:
-    """Of pages `[N, Z, K*H]`."""
-    return partition_spec(("pages", "slots", "kv_heads"))
+def kv_spec(kv: KVPages) -> PartitionSpec:
+    """Of every array of one layer's pages."""
+    return partition_spec(page_axes(kv))
 
 
 def batch_spec() -> PartitionSpec:

@@ -17,12 +17,23 @@ from engine.runner.fields import StepFields, step_fields
 from engine.runner.step import StepModel
 from engine.sampling import MAX_STEP_BANS, SlotState, make_slot_state
 from engine.sampling.parameters import NUM_PARAMETER_FIELDS
-from engine.sharding.placement import StepShardings, parameter_sharding, step_shardings
+from engine.sharding.placement import (
+    StepShardings,
+    pages_sharding,
+    parameter_sharding,
+    step_shardings,
+)
 from engine.weights.loader import Placement
 from models.config import DecoderConfig
 from models.decoder import Decoder
 from models.weight_rules import WeightRule
-from pallas_kernels.paged_attention import KVPages, make_kv_pages
+from pallas_kernels.paged_attention import (
+    AttentionShape,
+    Choice,
+    KVPages,
+    choose,
+    make_kv_pages,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +45,8 @@ class StepProgram:
         config: resolved choices.
         mesh: devices.
         model: the decoder taken apart.
-        shardings: of pages, packed integers and what is replicated.
+        attention: which kind serves it; its pages have the layout of that kind.
+        shardings: of packed integers and what is replicated.
         placements: rule and sharding of every weight, in the step's order.
     """
 
@@ -42,6 +54,7 @@ class StepProgram:
     config: ResolvedConfig
     mesh: Mesh
     model: StepModel
+    attention: Choice
     shardings: StepShardings
     placements: tuple[Placement, ...]
 
@@ -88,21 +101,23 @@ class StepProgram:
                 decoder.num_kv_heads,
                 decoder.head_dim,
                 config.dtype,
-                config.platform,
+                self.attention.kind,
+                num_shards=config.tensor_parallel_size,
             )
             for _ in range(decoder.num_layers)
         ]
         return kv, make_slot_state(config.max_num_seqs, decoder.vocab_size)
 
-    def pages_and_state_shardings(self) -> tuple[jax.sharding.Sharding, jax.sharding.Sharding]:
+    def pages_and_state_shardings(self) -> tuple[Any, jax.sharding.Sharding]:
         """Prefix of `make_pages_and_state`'s result: where its arrays lie."""
-        return self.shardings.kv, self.shardings.replicated
+        kv, _ = jax.eval_shape(lambda: self.make_pages_and_state(1))
+        return [pages_sharding(self.mesh, layer) for layer in kv], self.shardings.replicated
 
     def abstract_pages_and_state(self, num_pages: int) -> tuple[list[KVPages], SlotState]:
         """Shapes and places of what `make_pages_and_state` makes."""
         kv, state = jax.eval_shape(lambda: self.make_pages_and_state(num_pages))
-        kv_sharding, state_sharding = self.pages_and_state_shardings()
-        return _placed(kv, kv_sharding), _placed(state, state_sharding)
+        kv = [_placed(layer, pages_sharding(self.mesh, layer)) for layer in kv]
+        return kv, _placed(state, self.shardings.replicated)
 
     def weight_bytes(self) -> int:
         """Bytes of all weights on one device."""
@@ -156,9 +171,24 @@ def make_program(
             num_alternatives=min(config.max_logprobs, decoder.vocab_size),
             replicated=shardings.replicated if mesh.size > 1 else None,
         ),
+        attention=choose_attention(decoder, config, mesh),
         shardings=shardings,
         placements=tuple(placements),
     )
+
+
+def choose_attention(decoder: DecoderConfig, config: ResolvedConfig, mesh: Mesh) -> Choice:
+    """The attention of this model on these devices."""
+    shape = AttentionShape(
+        num_heads=decoder.num_heads // config.tensor_parallel_size,
+        num_kv_heads=decoder.num_kv_heads // config.tensor_parallel_size,
+        head_dim=decoder.head_dim,
+        page_size=config.page_size,
+        dtype=config.dtype,
+        max_rows=config.max_num_seqs // config.data_parallel_size,
+        max_pages_per_row=-(-config.max_model_len // config.page_size),
+    )
+    return choose(config.platform, shape, mesh.devices.flat[0])
 
 
 def _parameter_name(path: tuple[object, ...]) -> str:

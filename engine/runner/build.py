@@ -7,6 +7,7 @@ files ─► resolve ─► memory plan ─► compile the first step ┐
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import threading
 from collections.abc import Callable
 from typing import NamedTuple
@@ -39,6 +40,8 @@ from engine.weights.loader import (
     load_weights,
     verify_weights,
 )
+
+_logger = logging.getLogger(__name__)
 
 Report = Callable[[str, int, int], None]
 """Told (phase, done, total) as the start goes on; from several threads."""
@@ -76,9 +79,12 @@ def make_runner(
     verify_divisible(files.decoder, mesh, resolved.max_num_seqs)
     counter = CompilationCounter()
     program = make_program(files.decoder, resolved, mesh, files.rules)
+    if program.attention.fallback is not None:
+        _logger.warning("%s", program.attention.fallback)
     num_pages = plan_pages(
         files.decoder,
         resolved,
+        kind=program.attention.kind,
         weight_bytes=program.weight_bytes(),
         temporary_bytes=_temporary_bytes(program),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from engine.config import ResolvedConfig
 from engine.errors import MemoryPlanError
-from engine.kv_cache.layout import PageLayout
 from engine.kv_cache.sizing import (
     MemoryDemand,
     num_pages_needed,
@@ -14,17 +13,14 @@ from engine.kv_cache.sizing import (
 )
 from engine.sampling.row import num_words
 from models.config import DecoderConfig
+from pallas_kernels.paged_attention import kv_page_bytes
 
 
-def page_bytes(decoder: DecoderConfig, config: ResolvedConfig) -> int:
-    """Bytes of one page in all layers on one device."""
-    return PageLayout(
-        num_layers=decoder.num_layers,
-        num_kv_heads=decoder.num_kv_heads // config.tensor_parallel_size,
-        head_dim=decoder.head_dim,
-        page_size=config.page_size,
-        dtype=config.dtype,
-    ).page_bytes()
+def page_bytes(decoder: DecoderConfig, config: ResolvedConfig, kind: str) -> int:
+    """Bytes of one page in all layers on one device, in the layout of `kind`."""
+    num_kv_heads = decoder.num_kv_heads // config.tensor_parallel_size
+    shape = (config.page_size, num_kv_heads, decoder.head_dim)
+    return decoder.num_layers * kv_page_bytes(*shape, config.dtype, kind)
 
 
 def slot_state_bytes(decoder: DecoderConfig, config: ResolvedConfig) -> int:
@@ -46,7 +42,12 @@ def estimated_temporary_bytes(decoder: DecoderConfig, config: ResolvedConfig) ->
 
 
 def plan_pages(
-    decoder: DecoderConfig, config: ResolvedConfig, *, weight_bytes: int, temporary_bytes: int
+    decoder: DecoderConfig,
+    config: ResolvedConfig,
+    *,
+    kind: str,
+    weight_bytes: int,
+    temporary_bytes: int,
 ) -> int:
     """Pages of the pool, the trash page included.
 
@@ -60,7 +61,7 @@ def plan_pages(
         weight_bytes=weight_bytes,
         temporary_bytes=temporary_bytes,
         slot_state_bytes=slot_state_bytes(decoder, config),
-        page_bytes=page_bytes(decoder, config),
+        page_bytes=page_bytes(decoder, config, kind),
     )
     if config.num_pages_override is not None:
         return _verified(config.num_pages_override, demand, config, "--num-gpu-blocks-override")

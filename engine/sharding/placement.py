@@ -8,19 +8,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from models.logical_axes import batch_spec, kv_spec, weight_sharding
 from models.weight_rules import WeightRule
+from pallas_kernels.paged_attention import KVPages
 
 
 @dataclasses.dataclass(frozen=True)
 class StepShardings:
-    """Shardings of everything but the weights.
+    """Shardings of everything but weights and pages.
 
     Attributes:
-        kv: of pages `[N * data shards, Z, K*H]`: every data shard has a pool of its own.
         packed: of `[data shards, fields]`: every data shard reads its own rows.
         replicated: of slot state and results: every device has all of them.
     """
 
-    kv: NamedSharding
     packed: NamedSharding
     replicated: NamedSharding
 
@@ -28,10 +27,14 @@ class StepShardings:
 def step_shardings(mesh: Mesh) -> StepShardings:
     """Shardings of the step on this mesh."""
     return StepShardings(
-        kv=NamedSharding(mesh, kv_spec()),
         packed=NamedSharding(mesh, batch_spec()),
         replicated=NamedSharding(mesh, PartitionSpec()),
     )
+
+
+def pages_sharding(mesh: Mesh, kv: KVPages) -> NamedSharding:
+    """Sharding of every array of one layer's pages: every data shard has a pool of its own."""
+    return NamedSharding(mesh, kv_spec(kv))
 
 
 def parameter_sharding(mesh: Mesh, rule: WeightRule) -> NamedSharding:

@@ -96,8 +96,8 @@ class Attention(nnx.Module):
         sharded = jax.shard_map(
             attend_local,
             mesh=self.mesh,
-            in_specs=(heads_spec(),) * 3 + ((kv_spec(),) * 2, batch_spec()),
-            out_specs=(heads_spec(), (kv_spec(),) * 2),
+            in_specs=(*(heads_spec(),) * 3, kv_spec(kv), batch_spec()),
+            out_specs=(heads_spec(), kv_spec(kv)),
             check_vma=False,
         )
         return sharded(q_TQH, k_TKH, v_TKH, kv, batch)

@@ -1,33 +1,63 @@
-"""Attention of a ragged batch over paged keys and values, picked by platform.
+"""Attention of a ragged batch over paged keys and values, in four kinds (`kinds.py`).
 
-`reference.py` is the specification; `cpu.py` is the path for CPUs. GPUs and TPUs take the
-specification itself, which XLA compiles, until their kernels land; `describe` says so.
+`reference.py` is the specification of all of them; every kind has its own layout of pages, chosen
+once when the pages are made, and `write_kv` and `attend` follow the pages they are given.
 """
 
 from __future__ import annotations
 
 import jax
 
-from pallas_kernels.paged_attention import cpu, reference
+from pallas_kernels.paged_attention import cpu, pages, reference
 from pallas_kernels.paged_attention.batch import RaggedBatch
-from pallas_kernels.paged_attention.pages import (
+from pallas_kernels.paged_attention.kinds import (
+    AttentionShape,
+    Choice,
+    GPUPages,
     KVPages,
+    TPUPages,
+    choose,
     kv_page_bytes,
     make_kv_pages,
-    stored_dtype,
-    write_kv,
+    page_axes,
 )
+from pallas_kernels.paged_attention.pages import stored_dtype
 
 __all__ = [
+    "AttentionShape",
+    "Choice",
     "KVPages",
     "RaggedBatch",
     "attend",
-    "describe",
+    "choose",
     "kv_page_bytes",
     "make_kv_pages",
+    "page_axes",
     "stored_dtype",
     "write_kv",
 ]
+
+
+def write_kv(kv: KVPages, k_TKH: jax.Array, v_TKH: jax.Array, batch: RaggedBatch) -> KVPages:
+    """Pages with this step's keys and values in their places; padding goes to page 0 or nowhere.
+
+    Args:
+        kv: pages of one layer; donate them, the result aliases them.
+        k_TKH: keys after rotation, in the model's dtype.
+        v_TKH: values, same dtype.
+        batch: where each token goes.
+    """
+    if isinstance(kv, GPUPages):
+        from pallas_kernels.paged_attention import gpu
+
+        return GPUPages(gpu.write_kv(kv.pages_N2KZH, k_TKH, v_TKH, batch))
+    if isinstance(kv, TPUPages):
+        from pallas_kernels.paged_attention import tpu
+
+        interpret = kv.is_interpreted
+        words_NZWL = tpu.write_kv(kv.words_NZWL, k_TKH, v_TKH, batch, interpret=interpret)
+        return TPUPages(words_NZWL, kv.num_kv_heads, kv.is_interpreted)
+    return pages.write_kv(kv, k_TKH, v_TKH, batch)
 
 
 def attend(
@@ -45,23 +75,40 @@ def attend(
 
     Args:
         is_decode: static promise that T == R and row r owns token r.
-        platform: "cpu", "gpu" or "tpu"; "" takes jax's default backend.
+        platform: of plain pages: "cpu", "gpu" or "tpu"; "" takes jax's default backend.
 
     Returns:
         Float32 `o_TQH`; zeros for padding tokens.
     """
+    if isinstance(kv, GPUPages):
+        from pallas_kernels.paged_attention import gpu
+
+        o_TQH = gpu.attend(
+            q_TQH,
+            kv.pages_N2KZH,
+            batch,
+            scale=scale,
+            window=window,
+            softcap=softcap,
+            is_decode=is_decode,
+        )
+        return o_TQH.astype("float32")
+    if isinstance(kv, TPUPages):
+        from pallas_kernels.paged_attention import tpu
+
+        return tpu.attend(
+            q_TQH,
+            kv.words_NZWL,
+            batch,
+            num_kv_heads=kv.num_kv_heads,
+            scale=scale,
+            window=window,
+            softcap=softcap,
+            is_decode=is_decode,
+            interpret=kv.is_interpreted,
+        )
     if (platform or jax.default_backend()) == "cpu":
         return cpu.attend(
             q_TQH, kv, batch, scale=scale, window=window, softcap=softcap, is_decode=is_decode
         )
     return reference.attend(q_TQH, kv, batch, scale=scale, window=window, softcap=softcap)
-
-
-def describe(platform: str) -> str:
-    """One sentence for the log at start: which attention runs on `platform`."""
-    if platform == "cpu":
-        return "Attention: paged CPU path, cost grows with the lengths of sequences only."
-    return (
-        f"Attention: no kernel for {platform} yet; the plain XLA reference runs, and its memory "
-        "grows with tokens x max_model_len."
-    )

@@ -21,7 +21,7 @@ from jax import lax
 
 from pallas_kernels.paged_attention.batch import RaggedBatch
 from pallas_kernels.paged_attention.cpu_layouts import QueryLayout, score, weigh
-from pallas_kernels.paged_attention.pages import KVPages, from_stored
+from pallas_kernels.paged_attention.pages import PlainPages, from_stored
 from pallas_kernels.paged_attention.reference import MASKED
 from pallas_kernels.row_sum import row_sum
 
@@ -64,7 +64,7 @@ class _Singles(NamedTuple):
 
 def attend(
     q_TQH: jax.Array,
-    kv: KVPages,
+    kv: PlainPages,
     batch: RaggedBatch,
     *,
     scale: float,
@@ -104,7 +104,7 @@ def _find_singles(num_new_R: jax.Array, kv_lens_R: jax.Array) -> _Singles:
 
 
 def _attend_singles(
-    q_TQH: jax.Array, kv: KVPages, batch: RaggedBatch, singles: _Singles, settings: _Settings
+    q_TQH: jax.Array, kv: PlainPages, batch: RaggedBatch, singles: _Singles, settings: _Settings
 ) -> jax.Array:
     """Rows with one token, in groups of about one length: `[R, Q, H]`, zeros for other rows."""
     num_rows = len(singles.order_R)
@@ -130,7 +130,7 @@ def _attend_singles(
 
 
 def _attend_tiles(
-    q_TQH: jax.Array, kv: KVPages, batch: RaggedBatch, settings: _Settings
+    q_TQH: jax.Array, kv: PlainPages, batch: RaggedBatch, settings: _Settings
 ) -> jax.Array:
     """Tiles of tokens of one row, in order, for rows with more than one token.
 
@@ -170,7 +170,7 @@ def _attend_rows(
     q_BXQH: jax.Array,
     position_BX: jax.Array,
     rows: _Rows,
-    kv: KVPages,
+    kv: PlainPages,
     settings: _Settings,
 ) -> jax.Array:
     """Attention of X consecutive tokens of each of B rows, float32 `[B, X, Q, H]`.

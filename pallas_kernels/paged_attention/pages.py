@@ -1,4 +1,4 @@
-"""KV pages of one layer: how keys and values are kept in memory, written and read back.
+"""Plain KV pages of one layer, for CPUs and XLA: how they are kept, written and read back.
 
 K and V are two arrays `[N, Z, K*H]`. bfloat16 and float16 are kept as their bits in uint16: XLA's
 CPU backend turns a scatter into a bfloat16 array into a conversion of the whole array, and a step
@@ -15,21 +15,20 @@ import jax.numpy as jnp
 
 from pallas_kernels.paged_attention.batch import RaggedBatch
 
-KVPages: TypeAlias = tuple[jax.Array, jax.Array]
+PlainPages: TypeAlias = tuple[jax.Array, jax.Array]
 
 STORED_AS: dict[str, str] = {"float32": "float32", "bfloat16": "uint16", "float16": "uint16"}
 """Dtype of a model to the dtype its keys and values are stored in."""
 
 
-def make_kv_pages(  # noqa: PLR0917
-    num_pages: int, page_size: int, num_kv_heads: int, head_dim: int, dtype: str, platform: str
-) -> KVPages:
+def make_kv_pages(
+    num_pages: int, page_size: int, num_kv_heads: int, head_dim: int, dtype: str
+) -> PlainPages:
     """Zeroed K and V `[N, Z, K*H]` of one layer for a model of `dtype`, in its stored dtype.
 
     Raises:
         ValueError: `dtype` cannot be stored.
     """
-    del platform  # every platform stores pages alike until it has a kernel with its own layout
     shape = (num_pages, page_size, num_kv_heads * head_dim)
     stored = jnp.dtype(stored_dtype(dtype))
     return jnp.zeros(shape, stored), jnp.zeros(shape, stored)
@@ -47,7 +46,7 @@ def stored_dtype(dtype: str) -> str:
     return STORED_AS[dtype]
 
 
-def write_kv(kv: KVPages, k_TKH: jax.Array, v_TKH: jax.Array, batch: RaggedBatch) -> KVPages:
+def write_kv(kv: PlainPages, k_TKH: jax.Array, v_TKH: jax.Array, batch: RaggedBatch) -> PlainPages:
     """Pages with this step's keys and values in their places; padding goes to page 0.
 
     Args:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from pallas_kernels.paged_attention.batch import RaggedBatch
-from pallas_kernels.paged_attention.pages import KVPages, from_stored
+from pallas_kernels.paged_attention.pages import PlainPages, from_stored
 
 MASKED = -1e30
 """Score of a position that must not be seen: finite, so that a row of nothing stays a number."""
@@ -17,7 +17,7 @@ MASKED = -1e30
 
 def attend(
     q_TQH: jax.Array,
-    kv: KVPages,
+    kv: PlainPages,
     batch: RaggedBatch,
     *,
     scale: float,

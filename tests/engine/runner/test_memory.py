@@ -37,17 +37,18 @@ def config_of(*, free_bytes: int = 1000 * MIB, **chosen) -> ResolvedConfig:
 
 
 def pages(config: ResolvedConfig, *, weight_bytes: int = 0, temporary_bytes: int = 0) -> int:
-    return plan_pages(MODEL, config, weight_bytes=weight_bytes, temporary_bytes=temporary_bytes)
+    return plan_pages(
+        MODEL, config, kind="cpu", weight_bytes=weight_bytes, temporary_bytes=temporary_bytes
+    )
 
 
 def test_page_bytes_agree_with_the_arrays() -> None:
-    assert page_bytes(MODEL, config_of()) == 4 * kv_page_bytes(16, 4, 16, "bfloat16")
+    assert page_bytes(MODEL, config_of(), "cpu") == 4 * kv_page_bytes(16, 4, 16, "bfloat16", "cpu")
 
 
 def test_tensor_parallelism_divides_pages_over_devices() -> None:
-    assert page_bytes(MODEL, config_of(tensor_parallel_size=4)) * 4 == page_bytes(
-        MODEL, config_of()
-    )
+    shared = page_bytes(MODEL, config_of(tensor_parallel_size=4), "cpu")
+    assert shared * 4 == page_bytes(MODEL, config_of(), "cpu")
 
 
 def test_slot_state_bytes_agree_with_the_arrays() -> None:
@@ -62,7 +63,7 @@ def test_no_more_pages_than_all_slots_can_use() -> None:
 
 def test_a_named_budget_is_used_to_the_last_page() -> None:
     config = config_of(kv_cache_memory_bytes=100 * MIB)
-    assert pages(config) == 100 * MIB // page_bytes(MODEL, config)
+    assert pages(config) == 100 * MIB // page_bytes(MODEL, config, "cpu")
 
 
 def test_an_exact_number_of_pages_is_taken_as_it_is() -> None:
