@@ -106,6 +106,11 @@ def error_message(status: int, body: bytes) -> str:
         return f"HTTP {status}"
 
 
+def readable(line: str) -> str:
+    """What was typed, with a question mark for every byte that is not UTF-8."""
+    return line.encode(errors="replace").decode()
+
+
 def converse(
     conversation: Conversation,
     read: Callable[[], str],
@@ -159,7 +164,7 @@ def main(arguments: Sequence[str]) -> int:
             sys.stderr.write(f"servax chat: error: {error}\n")
             return 1
         write(f"{conversation.model}: {HELP}\n")
-        converse(conversation, lambda: console.input("[bold]> [/bold]"), write)
+        converse(conversation, lambda: readable(console.input("[bold]> [/bold]")), write)
     return 0
 
 

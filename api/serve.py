@@ -167,7 +167,7 @@ class Server:
                 context.model_names[0],
                 context.engine.info.device_kind,
             )
-            await self._watch(state, self._engine)
+            await self._watch(state, self._engine, lifecycle)
 
     async def _load_context(self, state: ServerState, engine: OwnedEngine) -> ServerContext:
         loading = asyncio.to_thread(self._load_text, self._settings, self._config)
@@ -185,13 +185,15 @@ class Server:
             created=int(time.time()),
         )
 
-    async def _watch(self, state: ServerState, engine: OwnedEngine) -> None:
+    async def _watch(self, state: ServerState, engine: OwnedEngine, lifecycle: Lifecycle) -> None:
         """Notice when the engine is gone for good; `/health` says so."""
         while True:
             try:
                 await engine.wait_ready()
                 state.failure = None
             except EngineError as error:
+                if lifecycle.is_stopping:
+                    return
                 if state.failure is None:
                     log.error("the engine is gone for good: %s", error)
                 state.failure = str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, Sequence
@@ -48,13 +49,13 @@ class CompletionJob:
 async def whole_answer(job: CompletionJob) -> bytes:
     """The answer when `stream` is false, encoded."""
     found = await collect(job.generations, job.request.num_choices)
-    choices: list[dict[str, Any]] = []
+    choices: list[orjson.Fragment] = []
     for prompt_index, of_prompt in enumerate(found):
         echo = job.echo(prompt_index)
-        choices += [
-            _choice(job, prompt_index, len(choices) + offset, choice, echo)
-            for offset, choice in enumerate(of_prompt)
-        ]
+        for choice in of_prompt:
+            made = _choice(job, prompt_index, len(choices), choice, echo)
+            choices.append(orjson.Fragment(orjson.dumps(made)))
+            await asyncio.sleep(0)  # the scores of a long prompt must not hold up other requests
     answer: dict[str, Any] = {
         "id": job.identity.response_id,
         "object": "text_completion",
@@ -124,7 +125,7 @@ class CompletionEvents:
         self._writer = ChunkWriter(
             job.identity, "text_completion", job.request.stream_options, job.context.settings
         )
-        self._echoes = [job.echo(index) for index in range(len(job.prompts))]
+        self._echoes: dict[int, Echo | None] = {}
         self._opened: set[tuple[int, int]] = set()
 
     async def events(
@@ -133,13 +134,23 @@ class CompletionEvents:
         """The events of the whole answer but for `[DONE]`; closing it closes `stream`."""
         async with contextlib.aclosing(stream):
             async for ready in stream:
-                yield b"".join(self._chunk(index, chunk) for index, chunk in ready)
+                pieces: list[bytes] = []
+                for index, chunk in ready:
+                    pieces.append(self._chunk(index, chunk))
+                    if self._job.request.echo:
+                        await asyncio.sleep(0)  # as in `whole_answer`
+                yield b"".join(pieces)
         usage = self._writer.usage(usage_of(self._job.generations))
         if usage:
             yield usage
 
+    def _echo(self, prompt_index: int) -> Echo | None:
+        if prompt_index not in self._echoes:
+            self._echoes[prompt_index] = self._job.echo(prompt_index)
+        return self._echoes[prompt_index]
+
     def _chunk(self, prompt_index: int, chunk: OutputChunk) -> bytes:
-        job, request, echo = self._job, self._job.request, self._echoes[prompt_index]
+        job, request, echo = self._job, self._job.request, self._echo(prompt_index)
         key = (prompt_index, chunk.sequence_index)
         is_first = key not in self._opened
         self._opened.add(key)

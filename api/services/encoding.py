@@ -55,8 +55,8 @@ def encode_prompt(
     longest = info.max_model_len * tokenizer.max_piece_characters * _NORMALISATION_SLACK
     if is_bounded and len(text) > longest:
         raise ContextLengthError(
-            f"This model's maximum context length is {info.max_model_len} tokens. However, your "
-            f"{param} has {len(text)} characters, which cannot fit. "
+            f"This model's maximum context length is {info.max_model_len} tokens. However, the "
+            f"text of your {param} is {len(text)} characters long, which cannot fit. "
             f"Please reduce the length of the {param}.",
             param=param,
         )

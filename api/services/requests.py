@@ -50,7 +50,7 @@ def make_identity(
     return Identity(
         response_id=f"{prefix}-{given}",
         created=int(time.time()),
-        model=request.model or context.model_names[0],
+        model=context.model_names[0],
         fingerprint=context.engine.info.fingerprint,
     )
 

@@ -38,6 +38,14 @@ def verify_checkpoint(
                 )
 
 
+def unused_tensors(checkpoint: Checkpoint, rules: tuple[WeightRule, ...]) -> list[str]:
+    """Names that no rule reads, but for what is known to be needless: rotary tables that old
+    checkpoints hold, and the copy of tied embeddings."""
+    used = {name for rule in rules for name in rule.sources}
+    needless = (".rotary_emb.inv_freq", "lm_head.weight")
+    return sorted(name for name in checkpoint.entries.keys() - used if not name.endswith(needless))
+
+
 def assemble(
     checkpoint: Checkpoint, rule: WeightRule, dtype: np.dtype, num_shards: int
 ) -> WeightArray:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 
 import jax
 
-from engine.weights.assemble import assemble, verify_checkpoint
+from engine.weights.assemble import assemble, unused_tensors, verify_checkpoint
 from engine.weights.checkpoint import Checkpoint, WeightArray
 from engine.weights.dtypes import NUMPY_DTYPES, SAFETENSORS_DTYPES
 from engine.weights.dummy import dummy_parameter
 from models.weight_rules import WeightRule
+
+_logger = logging.getLogger(__name__)
 
 Source = Callable[[WeightRule], WeightArray]
 """Gives a parameter on the host, fused and in the right dtype."""
@@ -52,6 +55,14 @@ def verify_weights(checkpoint: Checkpoint, rules: Sequence[WeightRule]) -> None:
         ModelFormatError: naming the file at fault.
     """
     verify_checkpoint(checkpoint, tuple(rules), frozenset(SAFETENSORS_DTYPES))
+    unused = unused_tensors(checkpoint, tuple(rules))
+    if unused:
+        _logger.warning(
+            "%d tensors of the checkpoint are not in the model that config.json describes and "
+            "stay unused, the first of them %r",
+            len(unused),
+            unused[0],
+        )
 
 
 def load_weights(

@@ -54,9 +54,9 @@ def read_rope(hf_config: HFConfig) -> tuple[float, RopeScaling | None]:
     Raises:
         UnsupportedModel: a kind of scaling that is not computed.
     """
-    rope: HFConfig = hf_config.get("rope_parameters") or hf_config.get("rope_scaling") or {}
+    rope = merged_rope(hf_config)
     theta = float(rope.get("rope_theta") or hf_config.get("rope_theta") or 10000.0)
-    kind = rope.get("rope_type") or rope.get("type") or "default"
+    kind = rope.get("rope_type") or "default"
     if kind == "default":
         return theta, None
     if kind == "linear":
@@ -72,11 +72,25 @@ def read_rope(hf_config: HFConfig) -> tuple[float, RopeScaling | None]:
     raise UnsupportedModel(f"rope scaling {kind!r} is not supported; supported: linear, llama3")
 
 
+def merged_rope(hf_config: HFConfig) -> HFConfig:
+    """`rope_parameters` overruled by `rope_scaling`, as transformers 5 merges them; the old name
+    `type` is read as `rope_type`."""
+    rope: HFConfig = {}
+    for name in ("rope_parameters", "rope_scaling"):
+        given: HFConfig = dict(hf_config.get(name) or {})
+        if "type" in given:
+            given.setdefault("rope_type", given["type"])
+        rope |= given
+    return rope
+
+
 def refuse_unsupported(hf_config: HFConfig) -> None:
     """Raise UnsupportedModel for values that would be computed wrongly if they were ignored."""
-    rope: HFConfig = hf_config.get("rope_parameters") or {}
+    rope = merged_rope(hf_config)
     rotary_fraction = rope.get("partial_rotary_factor", hf_config.get("partial_rotary_factor"))
+    sizes = ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
     refused = {
+        **{name: int(hf_config[name]) < 1 for name in (*sizes, "vocab_size")},
         "quantization_config": hf_config.get("quantization_config") is not None,
         "partial_rotary_factor": rotary_fraction not in (None, 1, 1.0),
         "hidden_act": hf_config.get("hidden_act", "silu") not in SUPPORTED_ACTIVATIONS,
@@ -84,9 +98,7 @@ def refuse_unsupported(hf_config: HFConfig) -> None:
     }
     for name, is_refused in refused.items():
         if is_refused:
-            raise UnsupportedModel(
-                f"config.json: {name} = {hf_config.get(name)!r} is not supported"
-            )
+            raise UnsupportedModel(f"{name} = {hf_config.get(name)!r} is not supported")
 
 
 def read_windows(hf_config: HFConfig, window: int | None, first_layer: int = 0) -> tuple[int, ...]:

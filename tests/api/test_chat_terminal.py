@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from api.chat_terminal import ChatError, Conversation, converse
+from api.chat_terminal import ChatError, Conversation, converse, readable
 
 
 def events(*pieces: str, error: str = "") -> bytes:
@@ -86,3 +86,8 @@ def test_a_server_that_is_not_there_is_a_sentence():
     client = httpx.Client(base_url="http://test/v1/", transport=httpx.MockTransport(refuse))
     with pytest.raises(ChatError, match="refused"):
         Conversation(client).first_model()
+
+
+def test_bytes_that_are_no_text_are_asked_as_question_marks():
+    typed = b"hello \xff".decode(errors="surrogateescape")
+    assert readable(typed) == "hello ?"

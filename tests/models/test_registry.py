@@ -54,6 +54,13 @@ def test_both_forms_of_rope_read_alike():
     "differences",
     [
         {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
+        # transformers 5 lets the old name overrule the new one.
+        {
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+            "rope_scaling": {"type": "yarn", "factor": 4.0},
+        },
+        {"num_hidden_layers": -1},
+        {"num_attention_heads": 0},
         {"quantization_config": {"quant_method": "awq"}},
         {"partial_rotary_factor": 0.5},
         {"hidden_act": "relu2"},

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from typing import Any
 
 import pytest
 
+from api.services import completion_wire
 from engine.errors import EngineDiedError, InvalidParameterError
 from engine.text import Tokenizer
 
@@ -158,3 +161,30 @@ async def test_what_cannot_be_honoured_is_refused_by_name(
         await speaker.complete(**{"prompt": "a", **fields})
     assert caught.value.param == param
     assert speaker.engine.requests == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_scores_of_many_prompts_let_others_take_turns(
+    speaking: Any, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    turns, seen = 0, []
+    scores_of = completion_wire._logprobs
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def watched(*args: Any) -> Any:
+        seen.append(turns)
+        return scores_of(*args)
+
+    monkeypatch.setattr(completion_wire, "_logprobs", watched)
+    task = asyncio.create_task(others())
+    speaker = speaking("hello")
+    ask = speaker.complete_stream if stream else speaker.complete
+    await ask(["one"] * 20, echo=True, logprobs=1)
+    task.cancel()
+    assert len(seen) >= 20
+    assert all(before < after for before, after in itertools.pairwise(seen))

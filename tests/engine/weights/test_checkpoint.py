@@ -7,6 +7,7 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from engine.weights.checkpoint import open_checkpoint
 from engine.weights.folder import ModelFolder
@@ -42,6 +43,25 @@ def test_many_files_are_one_table(
     assert len(checkpoint.files) == 2
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(checkpoint.tensor(name), tensor)
+
+
+def test_tensors_nobody_reads_are_named_once(
+    folder: Path,
+    tensors: Tensors,
+    rules: tuple[WeightRule, ...],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    norm = tensors["model.norm.weight"]
+    harmless = {"model.layers.0.self_attn.rotary_emb.inv_freq": norm}
+    save_file({**tensors, **harmless}, folder / "model.safetensors")
+    verify_weights(open_checkpoint(ModelFolder(folder)), rules)
+    assert not caplog.records
+    more = {f"model.layers.{index}.input_layernorm.weight": norm for index in (1, 2)}
+    save_file({**tensors, **harmless, **more}, folder / "model.safetensors")
+    verify_weights(open_checkpoint(ModelFolder(folder)), rules)
+    (record,) = caplog.records
+    assert "2 tensors" in record.getMessage()
+    assert "model.layers.1.input_layernorm.weight" in record.getMessage()
 
 
 def test_q_k_and_v_are_fused_per_shard(
