@@ -191,6 +191,11 @@ def _talking_ptxas() -> Iterator[None]:
             os.environ["MOSAIC_GPU_DUMP_PTXAS"] = before
 
 
+def h100_devices() -> list[Any]:
+    """The described chip's devices, to lay out meshes on."""
+    return list(_topology().devices)
+
+
 def _on_chip(shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=_placement())
 

@@ -84,7 +84,7 @@ def compile_for_tpu(
 
     shapes = jax.tree.map(abstract, arguments)
     jitted = jax.jit(function, donate_argnums=tuple(donate_argnums))
-    with _describing(chip):
+    with describing(chip):
         lowered = jitted.trace(*shapes).lower(lowering_platforms=("tpu",))
     executable = lowered.compile()
     memory = executable.memory_analysis()
@@ -109,7 +109,7 @@ def _one_device(chip: str) -> Mesh:
     return Mesh(four_devices(chip).devices[:1], ("model",))
 
 
-def _describing(chip: str) -> jax.sharding.use_abstract_mesh:
-    """Kernels ask jax which chip they are lowered for: this is the answer."""
+def describing(chip: str) -> jax.sharding.use_abstract_mesh:
+    """Code that asks jax which chip it is traced for gets this answer."""
     device = AbstractDevice(device_kind=CHIPS[chip][1], platform="tpu", num_cores=1)
     return jax.sharding.use_abstract_mesh(AbstractMesh((), (), abstract_device=device))
