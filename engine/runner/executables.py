@@ -53,7 +53,8 @@ def compile_step(program: StepProgram, bucket: Bucket, num_pages: int) -> StepEx
         f"_r{bucket.num_rows}_{bucket.variant.name.lower()}"
     )
     kv, state = program.abstract_pages_and_state(num_pages)
-    kv_sharding, replicated = program.pages_and_state_shardings()
+    kv_sharding = jax.tree.map(_sharding_of, kv)
+    replicated = program.shardings.replicated
     out_shardings: Any = StepOutputs._make((kv_sharding, replicated, replicated, replicated))
     jitted = jax.jit(step, donate_argnums=(1, 2), out_shardings=out_shardings)
     with _precision(program.config):
@@ -118,3 +119,7 @@ def _bytes_per_device(tree: Any) -> int:
         int(np.prod(leaf.sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(tree)
     )
+
+
+def _sharding_of(leaf: jax.ShapeDtypeStruct) -> jax.sharding.Sharding | None:
+    return leaf.sharding

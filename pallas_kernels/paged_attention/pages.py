@@ -55,7 +55,7 @@ def write_kv(kv: PlainPages, k_TKH: jax.Array, v_TKH: jax.Array, batch: RaggedBa
         v_TKH: values, same dtype.
         batch: where each token goes.
     """
-    page_T, offset_T = _places(batch, kv[0].shape[1])
+    page_T, offset_T = places(batch, kv[0].shape[1])
     k_pages, v_pages = (
         pages.at[page_T, offset_T].set(to_stored(new.reshape(new.shape[0], -1)))
         for pages, new in zip(kv, (k_TKH, v_TKH), strict=True)
@@ -63,7 +63,7 @@ def write_kv(kv: PlainPages, k_TKH: jax.Array, v_TKH: jax.Array, batch: RaggedBa
     return k_pages, v_pages
 
 
-def _places(batch: RaggedBatch, page_size: int) -> tuple[jax.Array, jax.Array]:
+def places(batch: RaggedBatch, page_size: int) -> tuple[jax.Array, jax.Array]:
     """Page and offset in it of every token."""
     is_real_T = batch.positions_T >= 0
     position_T = jnp.maximum(batch.positions_T, 0)

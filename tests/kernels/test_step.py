@@ -5,15 +5,10 @@ The models have two layers: every layer is the same program again.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import jax
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rig_gpu import compile_for_h100, h100_devices
 from rig_tpu import compile_for_tpu, describing, four_devices
 

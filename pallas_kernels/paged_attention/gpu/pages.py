@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from pallas_kernels.paged_attention.batch import RaggedBatch
+from pallas_kernels.paged_attention.pages import places
 
 
 def make_kv_pages(num_pages: int, page_size: int, num_kv_heads: int, head_dim: int) -> jax.Array:
@@ -34,13 +35,6 @@ def write_kv(
         k_TKH: keys after rotation, any float dtype.
         v_TKH: values.
     """
-    page_T, slot_T = _places(batch, pages_N2KZH.shape[3])
+    page_T, slot_T = places(batch, pages_N2KZH.shape[3])
     new_T2KH = jnp.stack([k_TKH, v_TKH], axis=1).astype(pages_N2KZH.dtype)
     return pages_N2KZH.at[page_T, :, :, slot_T].set(new_T2KH)
-
-
-def _places(batch: RaggedBatch, page_size: int) -> tuple[jax.Array, jax.Array]:
-    """Page and slot in it of every token."""
-    position_T = jnp.maximum(batch.positions_T, 0)
-    page_T = batch.page_table_RP[batch.row_T, position_T // page_size]
-    return jnp.where(batch.positions_T >= 0, page_T, 0), position_T % page_size

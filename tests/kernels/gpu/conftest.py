@@ -1,15 +1,9 @@
-"""Helpers of these tests are modules beside them; tests have no packages to import them from."""
+"""What the tests of the GPU kernels share."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import jax
 import pytest
-
-FOLDERS = (Path(__file__).parent, Path(__file__).parent.parent)
-sys.path[:0] = [str(folder) for folder in FOLDERS if str(folder) not in sys.path]
 
 
 @pytest.fixture
