@@ -14,7 +14,7 @@ from engine.config import EngineConfig
 
 HEAD = """# Flags of `servax serve`
 
-`servax serve [MODEL] [flags]`. This page is made from the table in `api/flags.py` by
+`servax serve [MODEL] [flags]`. This page is made from the table in `api/flags` by
 `python -m api.flags_doc`.
 
 Names and meanings are vLLM's where vLLM has the flag. Underscores work for dashes, on/off flags

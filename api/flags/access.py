@@ -1,0 +1,55 @@
+"""Who may call, from where."""
+
+from __future__ import annotations
+
+from api.flag_types import BOOLEAN, WORDS
+from api.flags.flag import Flag
+
+ACCESS = "Access"
+
+FLAGS = (
+    Flag(
+        name="api-key",
+        kind=WORDS,
+        group=ACCESS,
+        fields=("server.api_keys",),
+        environment=("VLLM_API_KEY",),
+        help="Keys that clients must present one of. Prefer the environment: a command line is "
+        "visible to everyone on the machine.",
+    ),
+    Flag(
+        name="allowed-origins",
+        kind=WORDS,
+        group=ACCESS,
+        fields=("server.allowed_origins",),
+        help="Web origins whose pages may call this server; * is all. Default: none.",
+    ),
+    Flag(
+        name="allowed-methods",
+        kind=WORDS,
+        group=ACCESS,
+        fields=("server.allowed_methods",),
+        help="Methods such pages may use.",
+    ),
+    Flag(
+        name="allowed-headers",
+        kind=WORDS,
+        group=ACCESS,
+        fields=("server.allowed_headers",),
+        help="Headers such pages may send.",
+    ),
+    Flag(
+        name="allow-credentials",
+        kind=BOOLEAN,
+        group=ACCESS,
+        fields=("server.allow_credentials",),
+        help="Let such pages send cookies.",
+    ),
+    Flag(
+        name="trust-request-chat-template",
+        kind=BOOLEAN,
+        group=ACCESS,
+        fields=("server.trust_request_chat_template",),
+        help="Let requests bring a chat template of their own (it runs in a sandbox).",
+    ),
+)

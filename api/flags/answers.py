@@ -1,0 +1,53 @@
+"""The shape of answers."""
+
+from __future__ import annotations
+
+from api.flag_types import BOOLEAN, SECONDS, TEXT, choice
+from api.flags.flag import Flag
+
+ANSWERS = "Answers"
+
+FLAGS = (
+    Flag(
+        name="error-format",
+        kind=choice("openai", "vllm"),
+        group=ANSWERS,
+        fields=("server.error_format",),
+        help="Whose error types and codes to use.",
+    ),
+    Flag(
+        name="strict-fields",
+        kind=BOOLEAN,
+        group=ANSWERS,
+        fields=("server.strict_fields",),
+        help="Refuse requests with unknown fields instead of naming them in a warning header.",
+    ),
+    Flag(
+        name="enable-force-include-usage",
+        kind=BOOLEAN,
+        group=ANSWERS,
+        fields=("server.enable_force_include_usage",),
+        help="Send usage at the end of every stream, asked for or not.",
+    ),
+    Flag(
+        name="return-tokens-as-token-ids",
+        kind=BOOLEAN,
+        group=ANSWERS,
+        fields=("server.return_tokens_as_token_ids",),
+        help="Spell tokens in logprobs as token_id:N.",
+    ),
+    Flag(
+        name="response-role",
+        kind=TEXT,
+        group=ANSWERS,
+        fields=("server.response_role",),
+        help="Role of generated messages.",
+    ),
+    Flag(
+        name="sse-keep-alive-interval",
+        kind=SECONDS,
+        group=ANSWERS,
+        fields=("server.sse_keep_alive_interval_s",),
+        help="Seconds of silence after which a stream gets a comment line; 0 is never.",
+    ),
+)
