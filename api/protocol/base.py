@@ -37,13 +37,8 @@ class StreamOptions(RequestModel):
     include_obfuscation: bool | None = None
 
 
-class GenerationFields(RequestModel):
-    """Fields that /v1/chat/completions and /v1/completions have in common."""
-
-    model: str | None = None
-    stream: bool | None = False
-    stream_options: StreamOptions | None = None
-    user: str | None = None
+class SamplingFields(RequestModel):
+    """How tokens are chosen, when generation ends, and what becomes text."""
 
     # how tokens are chosen
     temperature: float | None = None
@@ -68,21 +63,10 @@ class GenerationFields(RequestModel):
     include_stop_str_in_output: bool | None = False
     ignore_eos: bool | None = False
 
-    # what the prompt and the text are made of
-    echo: bool | None = False
+    # what becomes text
     skip_special_tokens: bool | None = True
     spaces_between_special_tokens: bool | None = True
-    truncate_prompt_tokens: Annotated[int, pydantic.Field(ge=-1, le=2**63 - 1)] | None = None
-    truncation_side: Literal["left", "right"] | None = None
     prompt_logprobs: int | None = None
-    return_token_ids: bool | None = None
-    return_tokens_as_token_ids: bool | None = None
-
-    # how the request is handled
-    priority: int | None = 0
-    request_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
-    session_id: Annotated[str, pydantic.Field(max_length=1024)] | None = None
-    cache_salt: Annotated[str, pydantic.Field(min_length=1, max_length=1024)] | None = None
 
     @property
     def stop_strings(self) -> list[str]:
@@ -93,3 +77,25 @@ class GenerationFields(RequestModel):
     def num_choices(self) -> int:
         """`n`, 1 when it is not given."""
         return 1 if self.n is None else self.n
+
+
+class GenerationFields(SamplingFields):
+    """Fields that /v1/chat/completions and /v1/completions have in common."""
+
+    model: str | None = None
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+
+    # what the prompt and the answer are made of
+    echo: bool | None = False
+    truncate_prompt_tokens: Annotated[int, pydantic.Field(ge=-1, le=2**63 - 1)] | None = None
+    truncation_side: Literal["left", "right"] | None = None
+    return_token_ids: bool | None = None
+    return_tokens_as_token_ids: bool | None = None
+
+    # how the request is handled
+    priority: int | None = 0
+    request_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
+    session_id: Annotated[str, pydantic.Field(max_length=1024)] | None = None
+    cache_salt: Annotated[str, pydantic.Field(min_length=1, max_length=1024)] | None = None

@@ -94,19 +94,10 @@ async def prepare(
         request=request,
         identity=identity,
         prompt=dataclasses.replace(rendered, token_ids=token_ids),
-        generation=Generation(context, generate, _output_settings(request)),
+        generation=Generation(context, generate, OutputSettings.of(request)),
         role=_role(context, request),
         echoed=_echoed(context, request),
         num_top=sampling.logprobs if num_top is not None else None,
-    )
-
-
-def _output_settings(request: ChatCompletionRequest) -> OutputSettings:
-    return OutputSettings(
-        stop=tuple(request.stop_strings),
-        include_stop_str_in_output=bool(request.include_stop_str_in_output),
-        skip_special_tokens=request.skip_special_tokens is not False,
-        min_tokens=request.min_tokens or 0,
     )
 
 

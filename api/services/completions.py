@@ -83,7 +83,7 @@ async def prepare(
             shared = _sampling(context, request, count, max_tokens)
         generate = _generate_request(request, identity, index, prompt, shared)
         verify_request(generate, context.engine.info)
-        generations.append(Generation(context, generate, _output_settings(request)))
+        generations.append(Generation(context, generate, OutputSettings.of(request)))
     return CompletionJob(
         context=context,
         request=request,
@@ -180,13 +180,4 @@ def _generate_request(
         priority=request.priority or 0,
         cache_salt=cache_salt([request.cache_salt, None]),
         arrival_time_s=time.time(),
-    )
-
-
-def _output_settings(request: CompletionRequest) -> OutputSettings:
-    return OutputSettings(
-        stop=tuple(request.stop_strings),
-        include_stop_str_in_output=bool(request.include_stop_str_in_output),
-        skip_special_tokens=request.skip_special_tokens is not False,
-        min_tokens=request.min_tokens or 0,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from api.errors import APIError, from_engine_error, from_error_info
+from api.protocol.base import SamplingFields
 from engine.errors import EngineDiedError
 from engine.request import FinishReason, TokenDelta, TokenLogprobs
 from engine.text.detokenizer import IncrementalDetokenizer
@@ -27,6 +28,16 @@ class OutputSettings:
     include_stop_str_in_output: bool = False
     skip_special_tokens: bool = True
     min_tokens: int = 0
+
+    @classmethod
+    def of(cls, request: SamplingFields) -> OutputSettings:
+        """As the request's fields say."""
+        return cls(
+            stop=tuple(request.stop_strings),
+            include_stop_str_in_output=bool(request.include_stop_str_in_output),
+            skip_special_tokens=request.skip_special_tokens is not False,
+            min_tokens=request.min_tokens or 0,
+        )
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)

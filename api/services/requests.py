@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from api.context import ServerContext
 from api.errors import APIError
-from api.protocol.base import GenerationFields
+from api.protocol.base import GenerationFields, SamplingFields
 from engine.errors import InvalidParameterError
 
 
@@ -85,7 +85,7 @@ def verify_streaming(request: GenerationFields) -> None:
         raise _needs("best_of", "'stream' is false, or it equals 'n'")
 
 
-def verify_special_spacing(context: ServerContext, request: GenerationFields) -> None:
+def verify_special_spacing(context: ServerContext, request: SamplingFields) -> None:
     """`spaces_between_special_tokens: false` is how tokens that are bytes always come out; a
     vocabulary that puts spaces between its tokens cannot do it."""
     if request.spaces_between_special_tokens is False and not context.tokenizer.is_byte_exact:

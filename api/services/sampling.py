@@ -6,7 +6,7 @@ import secrets
 from typing import Any
 
 from api.context import ServerContext
-from api.protocol.base import GenerationFields
+from api.protocol.base import SamplingFields
 from engine.errors import InvalidParameterError
 from engine.request import ModelInfo, SamplingParams
 from engine.text.tokenizer import Tokenizer
@@ -35,7 +35,7 @@ _NUMBERS: dict[str, float] = {
 """Fields taken from the request, else from generation_config.json, else from here."""
 
 
-def num_sequences(request: GenerationFields) -> int:
+def num_sequences(request: SamplingFields) -> int:
     """Sequences to generate: `best_of` when it is given, else `n`; both checked."""
     n = request.num_choices
     NUM_SEQUENCES.verify(n, "n")
@@ -65,7 +65,7 @@ def choose_max_tokens(
 
 def build_sampling(
     context: ServerContext,
-    request: GenerationFields,
+    request: SamplingFields,
     *,
     max_tokens: int,
     logprobs: int | None,
@@ -125,7 +125,7 @@ def bad_words_token_ids(tokenizer: Tokenizer, words: list[str]) -> tuple[tuple[i
     return tuple(found)
 
 
-def _numbers(request: GenerationFields, defaults: dict[str, Any]) -> dict[str, float]:
+def _numbers(request: SamplingFields, defaults: dict[str, Any]) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for name, neutral in _NUMBERS.items():
         value: float | None = getattr(request, name)
@@ -158,7 +158,7 @@ def _optional_ids(token_ids: list[int] | None) -> tuple[int, ...] | None:
     return None if token_ids is None else tuple(dict.fromkeys(token_ids))
 
 
-def _logit_bias(request: GenerationFields) -> dict[int, float]:
+def _logit_bias(request: SamplingFields) -> dict[int, float]:
     bias: dict[int, float] = {}
     for key, value in (request.logit_bias or {}).items():
         if not key.isascii() or not key.isdigit() or len(key) > 10:
