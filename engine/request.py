@@ -44,6 +44,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         prompt_logprobs: the same for prompt tokens.
         stop_token_ids: besides the model's own end-of-sequence ids.
         bad_words_token_ids: token sequences that must not be completed.
+        thinking_token_budget: most tokens inside `GenerateRequest.reasoning`; None is unlimited.
     """
 
     max_tokens: int
@@ -63,6 +64,37 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     seed: int = 0
     logprobs: int | None = None
     prompt_logprobs: int | None = None
+    thinking_token_budget: int | None = None
+
+
+class Grammar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the output must be. Once it is complete only end-of-sequence ids are allowed.
+
+    Attributes:
+        source: llguidance's own form, as `engine.grammar.sources` writes it: Lark text, or a JSON
+            object of grammars.
+        begins_after: token id sequences; nothing is constrained until one of them was generated
+            (the end of a reasoning block). Empty: from the first token.
+        param: the client's field that asked for it; errors name it.
+    """
+
+    source: str
+    begins_after: tuple[tuple[int, ...], ...] = ()
+    param: str = "structured_outputs"
+
+
+class ReasoningSpan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the model marks its thinking, in token ids.
+
+    Attributes:
+        start: opens it; empty when the model has no such mark.
+        end: closes it, at least one id; forced when `thinking_token_budget` is used up.
+        is_open: the prompt has already opened it.
+    """
+
+    start: tuple[int, ...]
+    end: tuple[int, ...]
+    is_open: bool = False
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -74,6 +106,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         priority: smaller runs earlier (vLLM's order); equal priorities run first come first served.
         cache_salt: requests share prefix-cache pages only when their salts are equal.
         arrival_time_s: `time.time()` of the API worker that accepted it.
+        grammar: constrains the output; None allows anything.
+        reasoning: where thinking begins and ends; needed by `thinking_token_budget` alone.
     """
 
     request_id: str
@@ -83,6 +117,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     priority: int = 0
     cache_salt: str = ""
     arrival_time_s: float = 0.0
+    grammar: Grammar | None = None
+    reasoning: ReasoningSpan | None = None
 
 
 class TokenLogprobs(msgspec.Struct, frozen=True, array_like=True):

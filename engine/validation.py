@@ -67,6 +67,7 @@ RANGES: dict[str, Range] = {
     "logprobs": Range(0, is_integer=True),
     "prompt_logprobs": Range(0, is_integer=True),
     "seed": Range(INT64_MIN, INT64_MAX, is_integer=True),
+    "thinking_token_budget": Range(0, is_integer=True),
 }
 """Limits of the fields of `SamplingParams` that do not depend on the model."""
 
@@ -113,6 +114,7 @@ def verify_request(
             code="unsupported_value",
         )
     Range(INT64_MIN, INT64_MAX, is_integer=True).verify(request.priority, "priority")
+    _verify_thinking(request, info)
 
 
 def verify_prompt(token_ids: Sequence[int], info: ModelInfo, *, param: str = "prompt") -> None:
@@ -170,6 +172,16 @@ def verify_best_of(best_of: int, n: int) -> None:
 def max_alternatives(info: ModelInfo) -> int:
     """Most logprobs per token a request may ask for; -1 in the configuration means all."""
     return info.vocab_size if info.max_logprobs < 0 else info.max_logprobs
+
+
+def _verify_thinking(request: GenerateRequest, info: ModelInfo) -> None:
+    if request.sampling.thinking_token_budget is None:
+        return
+    param = "thinking_token_budget"
+    if request.reasoning is None or not request.reasoning.end:
+        message = f"Invalid '{param}': this model has no end of thinking that could be forced."
+        raise InvalidParameterError(message, param=param, code="unsupported_value")
+    _verify_ids(param, request.reasoning.end, info.vocab_size)
 
 
 def _shown(bound: float) -> str:

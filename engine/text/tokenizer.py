@@ -93,6 +93,10 @@ class Tokenizer:
         """A token alone as text, U+FFFD standing for parts of characters."""
         return self.token_bytes(token_id).decode("utf-8", "replace")
 
+    def to_json(self) -> str:
+        """The whole tokenizer as the text of a tokenizer.json."""
+        return self._backend.to_str()
+
     def _compute_bytes(self, token_id: int) -> bytes:
         piece = self.token_string(token_id)
         if piece is None:

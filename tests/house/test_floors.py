@@ -20,6 +20,7 @@ FORBIDDEN = {
     "engine/scheduler": {"jax", "flax", "models", "pallas_kernels"},
     "engine/kv_cache": {"jax", "flax", "models", "pallas_kernels"},
     "engine/text": {"jax", "flax", "models", "pallas_kernels"},
+    "engine/grammar": {"jax", "flax", "models", "pallas_kernels"},
     "api": {"jax", "jaxlib", "flax", "models", "pallas_kernels", "bench", "tests"},
     "api/protocol": {"quart", "hypercorn", "engine.client", "engine.core"},
 }
@@ -32,6 +33,7 @@ ROOMS_ABOVE = {
     "engine/scheduler": ("engine/runner", "engine/core", "engine/client", "engine/process"),
     "engine/kv_cache": ("engine/scheduler", "engine/runner", "engine/core", "engine/client"),
     "engine/text": ("engine/scheduler", "engine/runner", "engine/core", "engine/client"),
+    "engine/grammar": ("engine/scheduler", "engine/runner", "engine/core", "engine/client"),
     "engine/sampling": ("engine/runner", "engine/core", "engine/client"),
     "engine/weights": ("engine/runner", "engine/core", "engine/client"),
     "engine/sharding": ("engine/runner", "engine/core", "engine/client"),

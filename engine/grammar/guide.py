@@ -1,0 +1,101 @@
+"""What one sequence may generate next, as far as its settled tokens tell."""
+
+from __future__ import annotations
+
+import numpy as np
+from llguidance import LLMatcher
+from numpy.typing import NDArray
+
+from engine.errors import SequenceError
+from engine.grammar.thinking import ThinkingBudget, ends_with
+from engine.grammar.vocabulary import Vocabulary
+from engine.request import GenerateRequest
+
+Words = NDArray[np.uint32]
+ALL = np.uint32(0xFFFFFFFF)
+
+
+class Guide:
+    """Follows the settled tokens of one sequence.
+
+    thinking budget ──forces──► its end        gate ──closed──► anything
+                                                    ──open────► the grammar, then end of sequence
+
+    Args:
+        matcher: this sequence's own; None when only thinking is bounded.
+    """
+
+    def __init__(
+        self, request: GenerateRequest, vocabulary: Vocabulary, matcher: LLMatcher | None
+    ) -> None:
+        sampling, grammar = request.sampling, request.grammar
+        self._matcher = matcher
+        self._vocabulary = vocabulary
+        self._num_prompt_tokens = len(request.prompt_token_ids)
+        self._begins_after = grammar.begins_after if grammar else ()
+        self._is_open = not self._begins_after
+        self._ignores_eos = sampling.ignore_eos
+        budget = sampling.thinking_token_budget
+        self._budget = (
+            None
+            if budget is None or request.reasoning is None
+            else ThinkingBudget(request.reasoning, budget)
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the grammar allows nothing but the end of the sequence."""
+        return self._is_open and self._matcher is not None and self._matcher.is_stopped()
+
+    def accept(self, token_ids: list[int]) -> None:
+        """The last of these ids was generated.
+
+        Raises:
+            SequenceError: the grammar did not allow it, or is too complex to go on.
+        """
+        if self._budget is not None:
+            self._budget.accept(token_ids, self._num_prompt_tokens)
+        if self._matcher is None:
+            return
+        if self._is_open:
+            self._consume(self._matcher, token_ids[-1])
+        else:
+            first = self._num_prompt_tokens
+            self._is_open = any(ends_with(token_ids, end, first) for end in self._begins_after)
+
+    def fill(self, allowed_W: Words) -> None:
+        """Write the bits of the ids allowed next, in the layout of `engine.sampling.row`.
+
+        Raises:
+            SequenceError: the grammar is too complex to go on.
+        """
+        forced_id = None if self._budget is None else self._budget.forced_id
+        if forced_id is not None:
+            allowed_W[:] = 0
+            allowed_W[forced_id // 32] = np.uint32(1) << np.uint32(forced_id % 32)
+        elif self._matcher is None or not self._is_open:
+            allowed_W[:] = ALL
+        else:
+            self._fill_from_grammar(self._matcher, allowed_W)
+
+    def _fill_from_grammar(self, matcher: LLMatcher, allowed_W: Words) -> None:
+        mask_W = np.frombuffer(matcher.compute_bitmask(), np.uint32)
+        if matcher.is_error():
+            raise SequenceError(f"the grammar could not go on: {matcher.stop_reason()}")
+        allowed_W[:] = mask_W[: len(allowed_W)]
+        if self._ignores_eos and not matcher.is_stopped():
+            self._ban_eos(allowed_W)
+
+    def _ban_eos(self, allowed_W: Words) -> None:
+        """`ignore_eos` asks for more where the grammar has more."""
+        without_W = allowed_W.copy()
+        for index in self._vocabulary.eos_token_ids:
+            without_W[index // 32] &= ~(np.uint32(1) << np.uint32(index % 32))
+        if without_W.any():
+            allowed_W[:] = without_W
+
+    def _consume(self, matcher: LLMatcher, token_id: int) -> None:
+        if matcher.is_stopped() and token_id in self._vocabulary.eos_token_ids:
+            return
+        if not matcher.consume_token(token_id):
+            raise SequenceError("the grammar does not allow the token that was generated")

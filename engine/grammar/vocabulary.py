@@ -1,0 +1,84 @@
+"""The model's vocabulary as llguidance sees it: a trie of byte strings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from llguidance import LLTokenizer
+
+from engine.errors import ModelFormatError
+from engine.text.tokenizer import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """A trie that any number of matchers share, from any thread.
+
+    Attributes:
+        trie: of all ids in [0, vocab_size), those beyond the tokenizer's being unusable.
+        num_words: 32-bit words of a mask row of the model.
+    """
+
+    trie: LLTokenizer
+    eos_token_ids: tuple[int, ...]
+    num_words: int
+
+
+def make_vocabulary(
+    tokenizer: Tokenizer, vocab_size: int, eos_token_ids: Sequence[int]
+) -> Vocabulary:
+    """Read a tokenizer; about a second for 128 000 ids.
+
+    Args:
+        vocab_size: of the model, which may have more ids than the tokenizer.
+        eos_token_ids: any of them ends a complete output; at least one.
+
+    Raises:
+        ModelFormatError: the tokenizer's tokens cannot be told as bytes.
+    """
+    eos = [index for index in eos_token_ids if index < vocab_size]
+    if not eos:
+        raise ModelFormatError("The model names no end-of-sequence id: no output could be complete")
+    try:
+        trie = _canonical(tokenizer, vocab_size, eos) or _spelled_out(tokenizer, vocab_size, eos)
+    except ValueError as error:
+        raise ModelFormatError("The tokenizer's tokens cannot be told as bytes") from error
+    return Vocabulary(trie, tuple(eos), -(-vocab_size // 32))
+
+
+def _canonical(tokenizer: Tokenizer, vocab_size: int, eos: list[int]) -> LLTokenizer | None:
+    """With llguidance's own reader, which also knows how a text is split into tokens; None for
+    kinds of tokenizer that it cannot read."""
+    try:
+        num_ids = max(vocab_size, tokenizer.vocab_size)
+        return LLTokenizer(tokenizer.to_json(), n_vocab=num_ids, eos_token=eos)
+    except ValueError:
+        return None
+
+
+def _spelled_out(tokenizer: Tokenizer, vocab_size: int, eos: list[int]) -> LLTokenizer:
+    return LLTokenizer(_Pieces(tokenizer, vocab_size, eos[0]), eos_token=eos)  # pyright: ignore[reportArgumentType]
+
+
+class _Pieces:
+    """What llguidance wants of a tokenizer it cannot read: the bytes of every id."""
+
+    is_tokenizer_wrapper = True
+    bos_token_id = None
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int, eos_token_id: int) -> None:
+        self._tokenizer = tokenizer
+        self.eos_token_id = eos_token_id
+        self.special_token_ids = sorted(tokenizer.special_ids | {eos_token_id})
+        self.tokens = [
+            (tokenizer.token_string(index) or "").encode()
+            if index in tokenizer.special_ids
+            else tokenizer.token_bytes(index)
+            for index in range(max(vocab_size, tokenizer.vocab_size))
+        ]
+
+    def __call__(self, text: bytes | str) -> list[int]:
+        """Ids of a text."""
+        known = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        return self._tokenizer.encode(known, add_special_tokens=False)

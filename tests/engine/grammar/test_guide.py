@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from llguidance import LLMatcher
+
+from engine.errors import SequenceError
+from engine.text.tokenizer import Tokenizer
+
+VOCAB_SIZE, EOS = 1100, 0
+DATE = r"[0-9]{4}-(0[1-9]|1[0-2])"
+ANY_ID = set(range(VOCAB_SIZE))
+
+
+def begins_a_date(text: str) -> bool:
+    """Whether some ending makes it a date, by trying."""
+    full = "2000-01"
+    return any(re.fullmatch(DATE, text + tail) for tail in (full[len(text) :], "2", "-10", ""))
+
+
+def test_a_mask_has_exactly_the_tokens_that_leave_a_valid_beginning(
+    follow: Any, tokenizer: Tokenizer
+) -> None:
+    sequence = follow(LLMatcher.grammar_from_regex(DATE))
+    text = ""
+    while text != "2026-12":
+        allowed = sequence.allowed()
+        by_trying = {
+            index
+            for index in range(tokenizer.vocab_size)
+            if index not in tokenizer.added_ids
+            and (piece := tokenizer.token_bytes(index))
+            and begins_a_date(text + piece.decode("latin-1"))
+        }
+        assert allowed == by_trying
+        chosen = next(i for i in allowed if "2026-12".startswith(text + tokenizer.token_text(i)))
+        text += tokenizer.token_text(chosen)
+        sequence.push(chosen)
+    assert sequence.allowed() == {EOS}
+    assert sequence.guide.is_complete
+
+
+def test_ids_beyond_the_tokenizer_are_never_allowed(follow: Any, tokenizer: Tokenizer) -> None:
+    allowed = follow(LLMatcher.grammar_from_regex(r"(?s:.*)")).allowed()
+    assert max(allowed) < tokenizer.vocab_size
+
+
+def test_the_grammar_waits_for_the_end_of_the_reasoning(follow: Any, tokenizer: Tokenizer) -> None:
+    sequence = follow('start: "7"', begins_after=((8, 9), (10,)))
+    seven = tokenizer.encode("7", add_special_tokens=False)[0]
+    assert sequence.allowed() == ANY_ID
+    sequence.push(8, 11)
+    assert sequence.allowed() == ANY_ID
+    sequence.push(8, 9)
+    assert sequence.allowed() == {seven}
+    sequence.push(seven)
+    assert sequence.allowed() == {EOS}
+
+
+def test_the_prompt_opens_no_gate(follow: Any) -> None:
+    sequence = follow('start: "7"', begins_after=((7, 8),))
+    sequence.push(8)
+    assert sequence.allowed() == ANY_ID
+
+
+def test_a_token_the_grammar_forbids_is_an_error_of_the_sequence(follow: Any) -> None:
+    sequence = follow('start: "7"')
+    with pytest.raises(SequenceError):
+        sequence.push(500)
+
+
+def test_ignore_eos_keeps_a_repetition_going(follow: Any, tokenizer: Tokenizer) -> None:
+    one = tokenizer.encode("1", add_special_tokens=False)[0]
+    sequences = [follow("start: /1{1,2}/", ignore_eos=ignores) for ignores in (False, True)]
+    for sequence in sequences:
+        sequence.push(one)
+    assert [EOS in sequence.allowed() for sequence in sequences] == [True, False]
+    sequences[1].push(one)
+    assert sequences[1].allowed() == {EOS}
+    sequences[1].push(EOS, EOS)
+    assert sequences[1].allowed() == {EOS}
