@@ -1,0 +1,144 @@
+"""Grammars that force calls in a model's own format, in llguidance's Lark.
+
+Formats say what a call looks like in plain text and rules; markers that are one special token
+are written as such (`<[id]>`), for their text alone would never match it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from api.parsers.tool_spec import ToolSpec
+from engine.errors import InvalidParameterError
+
+ANY_TEXT = r"/(.|\n)*/"
+
+
+class GrammarWriter:
+    """Collects the rules of one grammar.
+
+    Attributes:
+        format_name: for error messages.
+    """
+
+    def __init__(self, format_name: str, special_tokens: Mapping[str, int]) -> None:
+        self.format_name = format_name
+        self._special = special_tokens
+        self._rules: list[str] = []
+        self._parts: list[dict[str, str]] = []
+        names = sorted(special_tokens, key=len, reverse=True)
+        self._splitter = re.compile("(" + "|".join(map(re.escape, names)) + ")") if names else None
+
+    def literal(self, text: str) -> str:
+        """The expression of exactly this text."""
+        pieces = self._splitter.split(text) if self._splitter else [text]
+        return " ".join(self._piece(piece) for piece in pieces if piece)
+
+    def _piece(self, text: str) -> str:
+        if text in self._special:
+            return f"<[{self._special[text]}]>"
+        return json.dumps(text, ensure_ascii=False)
+
+    def is_special(self, text: str) -> bool:
+        """Whether the text is one special token."""
+        return text in self._special
+
+    def json(self, schema: Mapping[str, Any] | bool) -> str:
+        """The expression of a JSON value by its schema."""
+        return self.rule("%json " + json.dumps(schema))
+
+    def rule(self, body: str, attributes: str = "") -> str:
+        """Add a rule; its name. Only a rule may hold `%json` or be lazy."""
+        name = f"r{len(self._rules)}"
+        self._rules.append(f"{name}{attributes}: {body}")
+        return name
+
+    def lark(self, grammar: str) -> str:
+        """The expression of what another grammar admits."""
+        name = f"g{len(self._parts)}"
+        self._parts.append({"name": name, "lark_grammar": grammar})
+        return "@" + name
+
+    def refuse(self, tool: ToolSpec, why: str) -> InvalidParameterError:
+        """The error of a tool that cannot be enforced."""
+        return InvalidParameterError(
+            f"The arguments of tool '{tool.name}' cannot be enforced in the tool call format "
+            f"'{self.format_name}' of this model: {why}.",
+            param="tools",
+        )
+
+    def text(self, start: str) -> str:
+        """The whole grammar, as llguidance takes it."""
+        lark = "\n".join(["%llguidance {}", f"start: {start}", *self._rules, ""])
+        if not self._parts:
+            return lark
+        main = {"name": "main", "lark_grammar": lark}
+        return json.dumps({"grammars": [main, *self._parts]})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CallGrammar:
+    """What an answer with calls is made of: `begin open call close (between open
+    call close)* end`.
+
+    Attributes:
+        call: the expression of one call of a tool, what comes after `open`.
+        trigger: the marker at which text ends and calls begin: the beginning of `begin open`;
+            "" for formats without one.
+        begin, open, close, between, end: plain text around the calls.
+        not_text: regex of the first character with which an answer that is no call may begin,
+            for formats without a trigger.
+        lead: regex of what may come before the first call.
+    """
+
+    call: Callable[[GrammarWriter, ToolSpec], str]
+    trigger: str = ""
+    begin: str = ""
+    open: str = ""
+    close: str = ""
+    between: str = ""
+    end: str = ""
+    not_text: str = ""
+    lead: str = r"\n{0,2}"
+
+
+def write_grammar(
+    format_name: str,
+    shape: CallGrammar,
+    tools: Sequence[ToolSpec],
+    *,
+    at_least_one: bool,
+    parallel: bool,
+    special_tokens: Mapping[str, int],
+) -> str:
+    """The grammar of answers that call `tools`; see `ToolFormat.grammar`."""
+    writer = GrammarWriter(format_name, special_tokens)
+    expressions = " | ".join(shape.call(writer, tool) for tool in tools)
+    call = writer.rule(f"({expressions}) {writer.literal(shape.close)}")
+    calls = [writer.literal((shape.begin + shape.open).removeprefix(shape.trigger)), call]
+    if parallel and (at_least_one or shape.begin):
+        calls.append(f"({writer.literal(shape.between + shape.open)} {call})*")
+    calls.append(writer.literal(shape.end))
+    after_trigger = writer.rule(" ".join(filter(None, calls)))
+    if at_least_one:
+        return writer.text(f"/{shape.lead}/ {writer.literal(shape.trigger)} {after_trigger}")
+    return writer.text(_within_text(writer, shape, after_trigger, parallel))
+
+
+def _within_text(
+    writer: GrammarWriter, shape: CallGrammar, after_trigger: str, parallel: bool
+) -> str:
+    """Text with calls in it: from a trigger on only calls fit."""
+    if not shape.trigger:
+        return rf"{after_trigger} | /(\s*{shape.not_text}(.|\n)*)?/"
+    if writer.is_special(shape.trigger):
+        trigger = writer.rule(f"{ANY_TEXT} {writer.literal(shape.trigger)}")
+    else:
+        # lazy: the text ends at the first trigger, and no longer text can be meant
+        trigger = writer.rule(f"{ANY_TEXT} {writer.literal(shape.trigger)}", "[lazy]")
+    section = f"({trigger} {after_trigger})"
+    return f"{section}* {ANY_TEXT}" if parallel else f"{section} | {ANY_TEXT}"

@@ -1,0 +1,58 @@
+"""`<tool_call>{"name": …, "arguments": …}</tool_call>`, as Nous Hermes and Qwen write it.
+
+Source: the chat templates of Hermes-2-Pro and Qwen2.5/Qwen3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from api.parsers.answer import Answer
+from api.parsers.json_text import json_call
+from api.parsers.reader import Reader, Waiting
+from api.parsers.script import Script, calls_after
+from api.parsers.tool_spec import ToolSpec
+from api.parsers.tools.format import ToolFormat
+from api.parsers.tools.grammar import CallGrammar, GrammarWriter
+
+OPENING, CLOSING = "<tool_call>", "</tool_call>"
+
+
+def json_between(opening: str, closing: str) -> Callable[[Sequence[ToolSpec]], Script]:
+    """Scripts of formats that put one JSON object per call between two texts."""
+    script = calls_after([opening], [closing], _call)
+    return lambda tools: script
+
+
+def _call(reader: Reader, answer: Answer, marker: str) -> Waiting[None]:
+    yield from reader.spaces()
+    yield from json_call(reader, answer)
+
+
+def json_object(key: str = "arguments") -> Callable[[GrammarWriter, ToolSpec], str]:
+    """The expression of `{"name": …, "arguments": …}`."""
+
+    def call(writer: GrammarWriter, tool: ToolSpec) -> str:
+        head = writer.literal(f'{{"name": "{tool.name}", "{key}": ')
+        return f"({head} {writer.json(tool.schema)} {writer.literal('}')})"
+
+    return call
+
+
+HERMES = ToolFormat(
+    name="hermes",
+    models="Hermes 2/3, Qwen2.5, Qwen3, QwQ, the embedded model",
+    sample='<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>',
+    script=json_between(OPENING, CLOSING),
+    call_grammar=CallGrammar(
+        trigger=OPENING,
+        open=OPENING + "\n",
+        call=json_object(),
+        close="\n" + CLOSING,
+        between="\n",
+    ),
+    markers=(OPENING, CLOSING),
+    partner="qwen3",
+    model_types=frozenset({"qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen2_vl", "qwen2_5_vl"}),
+    template_marks=((OPENING, '{"name": '), (OPENING, '{\\"name\\": ')),
+)
