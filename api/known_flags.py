@@ -34,7 +34,7 @@ BOOLEANS = ALWAYS_ON | frozenset(
     jit-monitor-verbose long-prefill-token-threshold-adaptive disable-chunked-mm-input
     scheduler-reserve-full-isl disable-hybrid-kv-cache-manager enable-flashinfer-autotune
     monokernel disable-log-stats aggregate-engine-logging fail-on-environ-validation
-    trust-request-mm-kwargs enable-auto-tool-choice exclude-tools-when-tool-choice-none
+    trust-request-mm-kwargs enable-auto-tool-choice
     enable-per-request-metrics enable-tokenizer-info-endpoint enable-log-outputs enable-log-deltas
     cohere-is-reasoning-model log-error-stack tokens-only enable-scale-out
     disable-uvicorn-access-log enable-ssl-refresh enable-offline-docs
@@ -83,7 +83,7 @@ VALUES = frozenset(
     reasoning-config kernel-config additional-config structured-outputs-config aux-output-config
     profiler-config watchdog-config optimization-level performance-mode weight-transfer-config
     gdn-prefill-backend kda-prefill-backend kda-decode-backend lora-modules
-    chat-template-content-format reasoning-effort-map tool-call-parser tool-parser-plugin
+    chat-template-content-format tool-call-parser tool-parser-plugin
     tool-strict-level tool-server max-log-len cohere-format anthropic-disabled-thinking-effort
     fingerprint-mode fingerprint-value grpc-port data-parallel-supervisor-port
     dp-supervisor-probe-interval-s dp-supervisor-probe-timeout-s

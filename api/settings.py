@@ -74,3 +74,5 @@ class ServerSettings:
     chat_template: str = ""
     default_chat_template_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     trust_request_chat_template: bool = False
+    reasoning_effort_map: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    exclude_tools_when_tool_choice_none: bool = False

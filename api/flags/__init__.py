@@ -7,7 +7,7 @@ A flag `--some-name` is also read from `SERVAX_SOME_NAME`. One module holds one 
 
 from __future__ import annotations
 
-from api.flags import access, answers, engine, limits, logging, model, server
+from api.flags import access, answers, engine, limits, logging, model, server, tools
 from api.flags.flag import Flag
 
 __all__ = ["FLAGS", "Flag"]
@@ -18,6 +18,7 @@ FLAGS: tuple[Flag, ...] = (
     *access.FLAGS,
     *engine.FLAGS,
     *limits.FLAGS,
+    *tools.FLAGS,
     *answers.FLAGS,
     *logging.FLAGS,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 import pydantic
 
@@ -20,6 +20,21 @@ class RequestModel(pydantic.BaseModel):
     are left to `parse_body`."""
 
     model_config = pydantic.ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+
+def by_type(*tags: str) -> pydantic.Discriminator:
+    """Choose a branch by `type`, the first when there is none."""
+
+    def tag(value: Any) -> str | None:
+        kind: Any = tags[0]
+        if isinstance(value, dict):
+            kind = cast(dict[str, Any], value).get("type", kind)
+        elif isinstance(value, pydantic.BaseModel):
+            kind = getattr(value, "type", kind)
+        return f"T:{kind}" if kind in tags else None
+
+    known = " or ".join(f"'{name}'" for name in tags)
+    return pydantic.Discriminator(tag, "type_choice", f"its type must be {known}")
 
 
 class StreamOptions(RequestModel):

@@ -8,7 +8,10 @@ import pydantic
 
 from api.protocol.base import GenerationFields, Metadata, ServiceTier
 from api.protocol.messages import MAX_MESSAGES, Message
+from api.protocol.tools import FunctionCallChoice, Functions, ToolChoice, Tools
 from api.protocol.usage import Usage
+
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class ChatCompletionRequest(GenerationFields):
@@ -23,9 +26,14 @@ class ChatCompletionRequest(GenerationFields):
     safety_identifier: Annotated[str, pydantic.Field(max_length=64)] | None = None
     prompt_cache_key: Annotated[str, pydantic.Field(max_length=1024)] | None = None
     prompt_cache_retention: Literal["in_memory", "in-memory"] | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
-        None
-    )
+
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = True
+    functions: Functions | None = None
+    function_call: FunctionCallChoice | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
 
     add_generation_prompt: bool = True
     continue_final_message: bool = False
@@ -36,16 +44,46 @@ class ChatCompletionRequest(GenerationFields):
     return_prompt_text: bool | None = None
 
 
+class ResponseFunctionCall(pydantic.BaseModel):
+    """A call of a function; `arguments` is a JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ResponseCustomCall(pydantic.BaseModel):
+    """A call of a custom tool; `input` is any text."""
+
+    name: str
+    input: str
+
+
+class ResponseToolCall(pydantic.BaseModel):
+    """One call: `function` or `custom`, as `type` says."""
+
+    id: str
+    type: Literal["function", "custom"]
+    function: ResponseFunctionCall | None = None
+    custom: ResponseCustomCall | None = None
+
+
 class ResponseMessage(pydantic.BaseModel):
-    """What the assistant said."""
+    """What the assistant said.
+
+    Attributes:
+        tool_calls: missing when there are none.
+        reasoning_content: the same text as `reasoning`, under its older name; missing without one.
+    """
 
     role: str
     content: str | None
     refusal: str | None
     annotations: list[Any] | None
     audio: None
-    function_call: None
+    function_call: ResponseFunctionCall | None
+    tool_calls: list[ResponseToolCall] | None = None
     reasoning: str | None
+    reasoning_content: str | None = None
 
 
 class TopLogprob(pydantic.BaseModel):

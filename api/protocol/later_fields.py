@@ -45,18 +45,12 @@ _BOTH: dict[str, tuple[Any, ...]] = {
 }
 
 CHAT: dict[str, tuple[Any, ...]] = _BOTH | {
-    "tools": _NULL,
-    "tool_choice": (None, "none"),
-    "functions": (None, []),
-    "function_call": (None, "none"),
-    "parallel_tool_calls": (None, True, False),
     "modalities": (None, ["text"]),
     "audio": _NULL,
     "prediction": _NULL,
     "web_search_options": _NULL,
     "moderation": _NULL,
     "store": _OFF,
-    "verbosity": (None, "medium"),
     "include_reasoning": (None, True),
     "prompt_cache_options": _OFF,
     "suffix": _OFF,
@@ -65,7 +59,6 @@ CHAT: dict[str, tuple[Any, ...]] = _BOTH | {
 COMPLETIONS: dict[str, tuple[Any, ...]] = _BOTH | {"suffix": _OFF, "store": _OFF}
 
 TOKENIZE: dict[str, tuple[Any, ...]] = {
-    "tools": _OFF,
     "media_io_kwargs": _OFF,
     "mm_processor_kwargs": _OFF,
 }

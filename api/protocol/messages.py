@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
-from api.protocol.base import RequestModel
+from api.protocol.base import RequestModel, by_type
 
 MAX_MESSAGES = 16_384
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -32,12 +32,34 @@ class FunctionCall(RequestModel):
     arguments: str = "{}"
 
 
-class ToolCall(RequestModel):
-    """A call the assistant made earlier in the conversation."""
+class FunctionToolCall(RequestModel):
+    """A call of a function that the assistant made earlier in the conversation."""
 
     id: str = ""
     type: Literal["function"] = "function"
     function: FunctionCall
+
+
+class CustomCall(RequestModel):
+    """A call of a custom tool: `input` is any text."""
+
+    name: str
+    input: str
+
+
+class CustomToolCall(RequestModel):
+    """A call of a custom tool that the assistant made earlier in the conversation."""
+
+    id: str = ""
+    type: Literal["custom"]
+    custom: CustomCall
+
+
+ToolCall = Annotated[
+    Annotated[FunctionToolCall, pydantic.Tag("T:function")]
+    | Annotated[CustomToolCall, pydantic.Tag("T:custom")],
+    by_type("function", "custom"),
+]
 
 
 class Message(RequestModel):
@@ -58,8 +80,8 @@ class Message(RequestModel):
         has_calls = bool(self.tool_calls) or self.function_call is not None
         if self.content is None and self.role != "assistant":
             raise ValueError("content is required for this role")
-        if self.content is None and not has_calls and self.refusal is None:
-            raise ValueError(
-                "content is required unless tool_calls, function_call or refusal is given"
-            )
+        texts = (self.content, self.refusal, self.reasoning, self.reasoning_content)
+        if not has_calls and all(text is None for text in texts):
+            others = "tool_calls, function_call, refusal or reasoning"
+            raise ValueError(f"content is required unless {others} is given")
         return self

@@ -8,6 +8,7 @@ import pydantic
 
 from api.protocol.base import RequestModel
 from api.protocol.messages import MAX_MESSAGES, Message
+from api.protocol.tools import Tools
 
 MAX_TEXTS = 1024
 TokenId = Annotated[int, pydantic.Field(ge=0, le=2**63 - 1)]
@@ -35,6 +36,7 @@ class TokenizeRequest(RequestModel):
     continue_final_message: bool = False
     chat_template: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    tools: Tools | None = None
 
 
 class TokenizeResponse(pydantic.BaseModel):

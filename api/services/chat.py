@@ -27,6 +27,7 @@ from api.services.requests import (
     verify_streaming,
 )
 from api.services.sampling import build_sampling, choose_max_tokens, num_sequences
+from api.services.tool_plan import ToolPlan, plan_tools, shown_tools
 from engine.errors import InvalidParameterError
 from engine.request import GenerateRequest
 from engine.validation import verify_request
@@ -64,7 +65,9 @@ async def prepare(
     num_top = _num_top(request)
     count = num_sequences(request)
     limit, param = _requested_max_tokens(request)
-    rendered = await render_chat(context, request)
+    plan = plan_tools(request)
+    _verify_calls_nothing(plan)
+    rendered = await render_chat(context, request, shown_tools(context, plan))
     info = context.engine.info
     token_ids = truncate(rendered.token_ids, request, info, limit)
     room = info.max_model_len - len(token_ids)
@@ -99,6 +102,16 @@ async def prepare(
         echoed=_echoed(context, request),
         num_top=sampling.logprobs if num_top is not None else None,
     )
+
+
+def _verify_calls_nothing(plan: ToolPlan) -> None:
+    if plan.mode != "none":
+        raise InvalidParameterError(
+            f"Unsupported parameter: '{plan.param}' other than 'none' is not supported by this "
+            "version of the server.",
+            param=plan.param,
+            code="unsupported_parameter",
+        )
 
 
 def _requested_max_tokens(request: ChatCompletionRequest) -> tuple[int | None, str]:

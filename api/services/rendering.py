@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from api.context import ServerContext
 from api.errors import APIError
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.tokenize import TokenizeRequest
+from api.protocol.tools import Tool
 from api.services.encoding import encode_prompt
 from api.services.template_messages import template_message
+from api.services.template_tools import template_tools
+from api.services.template_variables import template_variables, verify_template_knows
 from engine.errors import InvalidParameterError
-from engine.text.chat_template import RESERVED_NAMES, ChatTemplate, TemplateError
+from engine.text.chat_template import ChatTemplate, TemplateError
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +35,19 @@ class RenderedPrompt:
 
 
 async def render_chat(
-    context: ServerContext, request: ChatCompletionRequest | TokenizeRequest
+    context: ServerContext,
+    request: ChatCompletionRequest | TokenizeRequest,
+    tools: Sequence[Tool] = (),
 ) -> RenderedPrompt:
-    """Messages through the chat template, then to ids, in a worker thread.
+    """Messages and tools through the chat template, then to ids, in a worker thread.
 
     Raises:
         InvalidParameterError: the messages or template variables do not work with the template.
     """
     template = await asyncio.to_thread(choose_template, context, request.chat_template)
     variables = template_variables(context, request, template)
+    if tools:
+        verify_template_knows(template, "tools")
     unused = tuple(
         f"chat_template_kwargs.{name}"
         for name in request.chat_template_kwargs or {}
@@ -47,7 +55,7 @@ async def render_chat(
     )
 
     def work() -> RenderedPrompt:
-        text = _apply(template, request, variables)
+        text = _apply(template, request, variables, template_tools(tools))
         ids = encode_prompt(
             context.tokenizer,
             text,
@@ -91,31 +99,11 @@ def choose_template(context: ServerContext, given: str | None) -> ChatTemplate:
     return context.chat_template
 
 
-def template_variables(
-    context: ServerContext,
-    request: ChatCompletionRequest | TokenizeRequest,
-    template: ChatTemplate,
-) -> dict[str, Any]:
-    """Variables for the template: the operator's, overruled by the request's."""
-    given = request.chat_template_kwargs or {}
-    reserved = sorted(RESERVED_NAMES & set(given))
-    if reserved:
-        path = f"chat_template_kwargs.{reserved[0]}"
-        message = f"Invalid '{path}': this name belongs to the server."
-        raise InvalidParameterError(message, param=path)
-    variables = {**context.settings.default_chat_template_kwargs, **given}
-    if isinstance(request, ChatCompletionRequest) and request.reasoning_effort is not None:
-        _verify_template_knows(template, "reasoning_effort")
-        variables["reasoning_effort"] = request.reasoning_effort
-    if isinstance(request, ChatCompletionRequest) and request.documents:
-        _verify_template_knows(template, "documents")
-    return variables
-
-
 def _apply(
     template: ChatTemplate,
     request: ChatCompletionRequest | TokenizeRequest,
     variables: dict[str, Any],
+    tools: list[dict[str, Any]],
 ) -> str:
     messages = [
         template_message(message, template, f"messages[{index}]")
@@ -130,6 +118,7 @@ def _apply(
     try:
         return template.render(
             messages,
+            tools=tools,
             documents=documents,
             add_generation_prompt=request.add_generation_prompt,
             continue_final_message=request.continue_final_message,
@@ -137,12 +126,3 @@ def _apply(
         )
     except TemplateError as error:
         raise InvalidParameterError(str(error)[:1000], param="messages") from error
-
-
-def _verify_template_knows(template: ChatTemplate, name: str) -> None:
-    if name not in template.variables:
-        raise InvalidParameterError(
-            f"Unsupported parameter: '{name}' is not supported with this model.",
-            param=name,
-            code="unsupported_parameter",
-        )

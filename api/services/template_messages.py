@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
-from api.protocol.messages import Message
+from api.protocol.messages import FunctionToolCall, Message, ToolCall
+from api.services.template_tools import CUSTOM_INPUT
 from engine.errors import InvalidParameterError
 from engine.text.chat_template import ChatTemplate
 
@@ -22,20 +23,13 @@ def template_message(message: Message, template: ChatTemplate, path: str) -> dic
     if reasoning is not None:
         shaped |= {"reasoning": reasoning, "reasoning_content": reasoning}
     calls = [
-        {
-            "id": call.id,
-            "type": "function",
-            "function": {
-                "name": call.function.name,
-                "arguments": _arguments(call.function.arguments, f"{path}.tool_calls[{index}]"),
-            },
-        }
+        _call(call, f"{path}.tool_calls[{index}]")
         for index, call in enumerate(message.tool_calls or ())
     ]
     if message.function_call is not None:
-        call = message.function_call
-        arguments = _arguments(call.arguments, f"{path}.function_call")
-        calls.append({"type": "function", "function": {"name": call.name, "arguments": arguments}})
+        calls.append(
+            _call(FunctionToolCall(function=message.function_call), f"{path}.function_call")
+        )
     return shaped | ({"tool_calls": calls} if calls else {})
 
 
@@ -50,6 +44,17 @@ def _template_content(message: Message, template: ChatTemplate) -> str | list[di
     if template.content_format == "openai" and not (is_text and template.takes_text):
         return [{"type": "text", "text": text} for text in texts]
     return "\n".join(texts)
+
+
+def _call(call: ToolCall, path: str) -> dict[str, Any]:
+    """A call as templates read it; that of a custom tool has its input as the one argument."""
+    if isinstance(call, FunctionToolCall):
+        arguments = _arguments(call.function.arguments, path)
+        function = {"name": call.function.name, "arguments": arguments}
+    else:
+        function = {"name": call.custom.name, "arguments": {CUSTOM_INPUT: call.custom.input}}
+    shaped: dict[str, Any] = {"type": "function", "function": function}
+    return {"id": call.id, **shaped} if call.id else shaped
 
 
 def _arguments(text: str, path: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from api.protocol.tokenize import DetokenizeRequest, TokenizeRequest
 from api.services.encoding import encode_text
 from api.services.rendering import render_chat
 from api.services.requests import Answer, verify_model
+from api.services.tool_plan import verify_tools
 from engine.errors import InvalidParameterError
 
 LONG_TOKENS = 4096
@@ -80,7 +81,12 @@ async def detokenize(context: ServerContext, body: Mapping[str, Any]) -> Answer:
 
 async def _token_lists(context: ServerContext, request: TokenizeRequest) -> list[list[int]]:
     if request.prompt is None:
-        return [list((await render_chat(context, request)).token_ids)]
+        tools = request.tools or ()
+        verify_tools(tools)
+        return [list((await render_chat(context, request, tools)).token_ids)]
+    if request.tools is not None:
+        message = "Invalid 'tools': only allowed with 'messages'."
+        raise InvalidParameterError(message, param="tools")
     prompts = [request.prompt] if isinstance(request.prompt, str) else request.prompt
     adds_special = request.add_special_tokens is not False
     return [

@@ -103,12 +103,12 @@ def test_whole_numbers_are_fine_decimals() -> None:
 
 
 def test_unknown_fields_are_named_or_refused() -> None:
-    body = chat(foo=1, tools=None, bar=2)
+    body = chat(foo=1, store=None, bar=2)
     assert parse_body(
-        ChatCompletionRequest, body, strict_fields=False, known=("tools",)
+        ChatCompletionRequest, body, strict_fields=False, known=("store",)
     ).unknown == ("foo", "bar")
     with pytest.raises(InvalidParameterError, match="'foo'") as caught:
-        parse_body(ChatCompletionRequest, body, strict_fields=True, known=("tools",))
+        parse_body(ChatCompletionRequest, body, strict_fields=True, known=("store",))
     assert caught.value.code == "unknown_parameter"
 
 

@@ -325,7 +325,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages"),
     ({"reasoning_effort": "high"}, "reasoning_effort"),
     ({"documents": [{"text": "x"}]}, "documents"),
-    ({"tools": [{"type": "function"}]}, "tools"),
+    ({"tools": [{"type": "function"}]}, "tools[0].function"),
     ({"response_format": {"type": "json_object"}}, "response_format"),
     ({"store": True}, "store"),
 ]
