@@ -1,6 +1,11 @@
-"""One layer: a mixer and a feed-forward layer, each behind a norm and added to the stream."""
+"""One layer: a mixer and a feed-forward layer, each behind a norm and added to the stream.
+
+In some families what is added goes through a norm of its own first.
+"""
 
 from __future__ import annotations
+
+from functools import partial
 
 import jax
 from flax import nnx
@@ -15,7 +20,10 @@ from pallas_kernels.paged_attention import KVPages, RaggedBatch
 
 
 class Block(nnx.Module):
-    """Pre-norm residual block. The stream `x_TD` is float32."""
+    """Residual block with norms before, and after where the family has them.
+
+    The stream `x_TD` is float32.
+    """
 
     def __init__(
         self,
@@ -28,7 +36,8 @@ class Block(nnx.Module):
         mesh: Mesh | None,
         num_shards: int,
     ) -> None:
-        self.mixer_norm = RMSNorm(config.d_model, config.norm_eps, "embed", dtype=weight_dtype)
+        norm = partial(model_norm, config, dtype=weight_dtype)
+        self.mixer_norm = norm()
         self.mixer = Attention(
             config,
             window,
@@ -38,8 +47,10 @@ class Block(nnx.Module):
             mesh=mesh,
             num_shards=num_shards,
         )
-        self.mlp_norm = RMSNorm(config.d_model, config.norm_eps, "embed", dtype=weight_dtype)
+        self.post_mixer_norm = norm() if config.has_post_norms else None
+        self.mlp_norm = norm()
         self.mlp = GatedMLP(config, dtype=weight_dtype, rngs=rngs, num_shards=num_shards)
+        self.post_mlp_norm = norm() if config.has_post_norms else None
 
     def __call__(
         self,
@@ -53,6 +64,17 @@ class Block(nnx.Module):
         """The stream after this layer, and its pages."""
         with jax.named_scope("mixer"):
             mixed_TD, kv = self.mixer(self.mixer_norm(x_TD), angles, batch, kv, is_decode=is_decode)
-        x_TD = x_TD + mixed_TD
+            x_TD = x_TD + _normed(self.post_mixer_norm, mixed_TD)
         with jax.named_scope("mlp"):
-            return x_TD + self.mlp(self.mlp_norm(x_TD)), kv
+            return x_TD + _normed(self.post_mlp_norm, self.mlp(self.mlp_norm(x_TD))), kv
+
+
+def model_norm(config: DecoderConfig, *, dtype: jax.typing.DTypeLike) -> RMSNorm:
+    """A norm of the residual stream."""
+    return RMSNorm(
+        config.d_model, config.norm_eps, "embed", offset=config.norm_weight_offset, dtype=dtype
+    )
+
+
+def _normed(norm: RMSNorm | None, x_TD: jax.Array) -> jax.Array:
+    return x_TD if norm is None else norm(x_TD)

@@ -30,7 +30,14 @@ class DecoderConfig:
     Attributes:
         architecture: Hugging Face's class name, e.g. "LlamaForCausalLM".
         windows: per layer, how many tokens back attention may look (itself included); 0 = all.
+        sliding_rope_theta: base of layers that have a window, unscaled; None = as all others.
+        attention_scale: multiplies the scores; None = `head_dim**-0.5`.
+        attention_softcap: scores become `cap * tanh(score / cap)`; None = not.
+        logits_softcap: the same of logits.
         qk_norm: RMSNorm over each head of q and k before rotation.
+        has_post_norms: mixer and feed-forward layer have a norm behind them too.
+        norm_weight_offset: added to every norm's weight: 1 where checkpoints keep `weight - 1`.
+        embedding_scale: multiplies embeddings, rounded to the model's dtype.
         dtype: of the checkpoint: "float32", "bfloat16" or "float16".
     """
 
@@ -47,13 +54,25 @@ class DecoderConfig:
     max_position_embeddings: int
     rope_scaling: RopeScaling | None = None
     windows: tuple[int, ...] = ()
+    sliding_rope_theta: float | None = None
+    attention_scale: float | None = None
+    attention_softcap: float | None = None
+    logits_softcap: float | None = None
     qkv_bias: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
     qk_norm: bool = False
+    has_post_norms: bool = False
+    norm_weight_offset: float = 0.0
+    embedding_scale: float = 1.0
     tie_word_embeddings: bool = False
     activation: str = "silu"
     dtype: str = "bfloat16"
+
+    @property
+    def score_scale(self) -> float:
+        """What multiplies attention's scores."""
+        return self.head_dim**-0.5 if self.attention_scale is None else self.attention_scale
 
     @property
     def num_matrix_parameters(self) -> int:

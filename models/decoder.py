@@ -10,12 +10,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 
-from models.block import Block
+from models.block import Block, model_norm
 from models.config import DecoderConfig
 from models.layers.embedding import Embedding
 from models.layers.linear import Linear, linear
-from models.layers.norm import RMSNorm
-from models.layers.rope import Rotation, rotation
+from models.layers.rope import Rotation, rotations
 from pallas_kernels.paged_attention import KVPages, RaggedBatch
 
 
@@ -48,7 +47,13 @@ class Decoder(nnx.Module):
         num_shards = 1 if mesh is None else mesh.shape["model"]
         _check_divides(config, num_shards)
         self.config = config
-        self.embed = Embedding(config.vocab_size, config.d_model, dtype=weight_dtype, rngs=rngs)
+        self.embed = Embedding(
+            config.vocab_size,
+            config.d_model,
+            scale=float(jnp.dtype(dtype).type(config.embedding_scale)),
+            dtype=weight_dtype,
+            rngs=rngs,
+        )
         self.layers = nnx.List(
             Block(
                 config,
@@ -61,7 +66,7 @@ class Decoder(nnx.Module):
             )
             for window in config.windows or (0,) * config.num_layers
         )
-        self.norm = RMSNorm(config.d_model, config.norm_eps, "embed", dtype=weight_dtype)
+        self.norm = model_norm(config, dtype=weight_dtype)
         self.head = (
             None
             if config.tie_word_embeddings
@@ -85,11 +90,11 @@ class Decoder(nnx.Module):
             the pages of every layer with this step's keys and values.
         """
         x_TD = self.embed(batch.token_ids_T)
-        angles = rotation(self.config, batch.positions_T)
+        angles = rotations(self.config, batch.positions_T)
         written: list[KVPages] = []
         for layer, layer_kv in zip(self.layers, kv, strict=True):
             graph, weights = nnx.split(layer)
-            inputs = (x_TD, angles, batch, layer_kv)
+            inputs = (x_TD, angles.of(layer.mixer.window), batch, layer_kv)
             x_TD, written_kv = _run_layer(graph, is_decode, weights, inputs)
             written.append(written_kv)
         return self.norm(x_TD), written
@@ -97,7 +102,9 @@ class Decoder(nnx.Module):
     def logits(self, hidden_RD: jax.Array) -> jax.Array:
         """Float32 `[R, V]` of hidden states that `__call__` returned; R is at least 8."""
         weight_VD = self.embed.weight if self.head is None else self.head.weight
-        return linear(hidden_RD, weight_VD[...])
+        logits_RV = linear(hidden_RD, weight_VD[...])
+        cap = self.config.logits_softcap
+        return logits_RV if cap is None else cap * jnp.tanh(logits_RV / cap)
 
 
 @partial(jax.jit, static_argnums=(0, 1), inline=False)

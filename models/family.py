@@ -22,9 +22,12 @@ class Family:
         architectures: Hugging Face class names it serves.
         decoder_config: reads config.json; raises UnsupportedModel naming what it cannot compute.
         weight_rules: one rule for every parameter of `Decoder(config)`.
+        tensor_prefixes: how names of tensors begin in some checkpoints, to how `weight_rules`
+            has them.
     """
 
     name: str
     architectures: tuple[str, ...]
     decoder_config: Callable[[HFConfig], DecoderConfig]
     weight_rules: Callable[[DecoderConfig], tuple[WeightRule, ...]]
+    tensor_prefixes: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])

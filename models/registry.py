@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from models.errors import UnsupportedArchitecture
+from models.families.gemma2 import GEMMA2
+from models.families.gemma3 import GEMMA3
 from models.families.llama import LLAMA
 from models.families.mistral import MISTRAL
 from models.families.qwen2 import QWEN2
@@ -11,7 +13,7 @@ from models.family import Family, HFConfig
 
 __all__ = ["FAMILIES", "UnsupportedArchitecture", "family_for", "supported_architectures"]
 
-FAMILIES: tuple[Family, ...] = (LLAMA, QWEN2, QWEN3, MISTRAL)
+FAMILIES: tuple[Family, ...] = (LLAMA, QWEN2, QWEN3, MISTRAL, GEMMA2, GEMMA3)
 
 
 def family_for(hf_config: HFConfig) -> Family:

@@ -64,7 +64,9 @@ def make_runner(
         SetupError: the operator must change something; one sentence says what.
     """
     files = read_model_files(config.model, config.revision)
-    checkpoint = None if config.load_format == "dummy" else open_checkpoint(files.folder)
+    checkpoint = None
+    if config.load_format != "dummy":
+        checkpoint = open_checkpoint(files.folder).renamed(files.tensor_prefixes)
     if checkpoint is not None:
         verify_weights(checkpoint, files.rules)
     use_compile_cache(config.compile_cache_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from engine.errors import ModelFormatError
@@ -10,6 +11,8 @@ from engine.weights.folder import ModelFolder
 from engine.weights.source import find_model_folder
 from models.config import DecoderConfig
 from models.errors import UnsupportedModel
+from models.families.reading import text_part
+from models.family import HFConfig
 from models.registry import family_for
 from models.weight_rules import WeightRule
 
@@ -23,6 +26,7 @@ class ModelFiles:
 
     Attributes:
         config_json: the bytes of config.json.
+        tensor_prefixes: how names of tensors begin in some checkpoints, to how `rules` has them.
         eos_token_ids: of generation_config.json, else of config.json; may be empty.
     """
 
@@ -30,6 +34,7 @@ class ModelFiles:
     config_json: bytes
     decoder: DecoderConfig
     rules: tuple[WeightRule, ...]
+    tensor_prefixes: Mapping[str, str]
     eos_token_ids: tuple[int, ...]
 
 
@@ -53,14 +58,19 @@ def read_model_files(model: str, revision: str) -> ModelFiles:
     except (TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise ModelFormatError(f"{shown_as}: it has an unusable entry ({error}).") from None
     generation_config = folder.optional_json_object(GENERATION_CONFIG_FILE)
-    eos = generation_config.get("eos_token_id", hf_config.get("eos_token_id"))
+    eos = generation_config.get("eos_token_id", _eos_token_id(hf_config))
     return ModelFiles(
         folder=folder,
         config_json=folder.file(CONFIG_FILE).read_bytes(),
         decoder=decoder,
         rules=rules,
+        tensor_prefixes=family.tensor_prefixes,
         eos_token_ids=_token_ids(eos, decoder.vocab_size, folder),
     )
+
+
+def _eos_token_id(hf_config: HFConfig) -> Any:
+    return hf_config.get("eos_token_id", text_part(hf_config).get("eos_token_id"))
 
 
 def _token_ids(value: Any, vocab_size: int, folder: ModelFolder) -> tuple[int, ...]:

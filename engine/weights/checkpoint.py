@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,7 +34,7 @@ class Checkpoint:
     """All tensors of a model folder. Opening one reads headers only.
 
     Attributes:
-        entries: by Hugging Face name.
+        entries: by Hugging Face name, as the family's rules have it.
     """
 
     folder: ModelFolder
@@ -49,6 +50,14 @@ class Checkpoint:
         if name not in self.entries:
             raise ModelFormatError(f"{self.folder.path}: no weight file holds the tensor {name!r}.")
         return self.entries[name]
+
+    def renamed(self, prefixes: Mapping[str, str]) -> Checkpoint:
+        """The same with names that begin with a key of `prefixes` beginning with its value."""
+        entries: dict[str, TensorEntry] = {}
+        for name, entry in self.entries.items():
+            old = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+            entries.setdefault(prefixes.get(old, "") + name.removeprefix(old), entry)
+        return dataclasses.replace(self, entries=entries)
 
     def tensor(self, name: str) -> WeightArray:
         """A read-only view of a tensor's bytes in the mapped file, in the file's dtype.

@@ -9,6 +9,15 @@ from models.weight_rules import WeightRule
 
 Shape = tuple[int, ...]
 
+NORM_NAMES = {"mixer_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"}
+"""Norms of the residual stream in one layer, and their tensors."""
+NORM_NAMES_WITH_POST_NORMS = {
+    "mixer_norm": "input_layernorm",
+    "post_mixer_norm": "post_attention_layernorm",
+    "mlp_norm": "pre_feedforward_layernorm",
+    "post_mlp_norm": "post_feedforward_layernorm",
+}
+
 
 def llama_weight_rules(config: DecoderConfig) -> tuple[WeightRule, ...]:
     """One rule for every parameter of `Decoder(config)`, in Llama's names."""
@@ -30,7 +39,7 @@ def _layer_rules(config: DecoderConfig, layer_index: int) -> Iterator[WeightRule
     ours, theirs = f"layers.{layer_index}", f"model.layers.{layer_index}"
     width, heads = config.d_model, config.num_heads * config.head_dim
     fused = heads + 2 * config.num_kv_heads * config.head_dim
-    norms = {"mixer_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"}
+    norms = NORM_NAMES_WITH_POST_NORMS if config.has_post_norms else NORM_NAMES
     for name, source in norms.items():
         yield WeightRule(
             f"{ours}.{name}.weight", (f"{theirs}.{source}.weight",), ("embed",), (width,)

@@ -42,6 +42,14 @@ def read_decoder_config(hf_config: HFConfig, **differences: Any) -> DecoderConfi
     return DecoderConfig(**(fields | differences))
 
 
+def text_part(hf_config: HFConfig) -> HFConfig:
+    """The text model's entries of a model that has other parts; itself if it has none."""
+    inner: HFConfig = hf_config.get("text_config") or {}
+    dtype = inner.get("dtype") or inner.get("torch_dtype") or read_dtype(hf_config)
+    kept = {"architectures": hf_config["architectures"], "dtype": dtype}
+    return {**hf_config, **inner, **kept} if inner else hf_config
+
+
 def read_dtype(hf_config: HFConfig) -> str:
     """The checkpoint's dtype: `dtype`, or `torch_dtype` as it was called before transformers 5."""
     dtype = str(hf_config.get("dtype") or hf_config.get("torch_dtype") or "float32")

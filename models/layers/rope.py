@@ -23,9 +23,28 @@ class Rotation(NamedTuple):
     sin_TI: jax.Array
 
 
-def rotation(config: DecoderConfig, positions_T: jax.Array) -> Rotation:
-    """Angles of this step's tokens; the same for all layers."""
-    frequency_I = jnp.asarray(frequencies(config))
+class Rotations(NamedTuple):
+    """Angles of this step's tokens; the same for all layers of a kind."""
+
+    full: Rotation
+    sliding: Rotation
+
+    def of(self, window: int) -> Rotation:
+        """Those of a layer with this window; 0 = none."""
+        return self.sliding if window else self.full
+
+
+def rotations(config: DecoderConfig, positions_T: jax.Array) -> Rotations:
+    """Both kinds; one and the same where the model makes no difference."""
+    full = _rotation(frequencies(config), positions_T)
+    if config.sliding_rope_theta is None:
+        return Rotations(full, full)
+    sliding = plain_frequencies(config.sliding_rope_theta, config.head_dim)
+    return Rotations(full, _rotation(sliding, positions_T))
+
+
+def _rotation(radians_I: Frequencies, positions_T: jax.Array) -> Rotation:
+    frequency_I = jnp.asarray(radians_I)
     angle_TI = positions_T.astype(jnp.float32)[:, None] * frequency_I[None, :]
     return Rotation(jnp.cos(angle_TI), jnp.sin(angle_TI))
 
@@ -38,12 +57,18 @@ def rotate(x_TNH: jax.Array, angles: Rotation) -> jax.Array:
 
 
 def frequencies(config: DecoderConfig) -> Frequencies:
-    """Radians per position of each pair of a head's components, float32 `[H/2]`."""
-    exponents = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
-    plain = (1.0 / np.float32(config.rope_theta) ** exponents).astype(np.float32)
+    """Radians per position of each pair of a head's components, float32 `[H/2]`; of layers
+    without a window, if that makes a difference."""
+    plain = plain_frequencies(config.rope_theta, config.head_dim)
     if config.rope_scaling is None:
         return plain
     return SCALINGS[config.rope_scaling.kind](plain, config.rope_scaling)
+
+
+def plain_frequencies(theta: float, head_dim: int) -> Frequencies:
+    """Frequencies of a base without scaling."""
+    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
+    return (1.0 / np.float32(theta) ** exponents).astype(np.float32)
 
 
 def _linear(plain: Frequencies, scaling: RopeScaling) -> Frequencies:

@@ -40,11 +40,19 @@ class Attention(nnx.Module):
         linear = partial(Linear, dtype=weight_dtype, rngs=rngs)
         self.qkv = linear(config.d_model, fused, ("heads", "embed"), use_bias=config.qkv_bias)
         self.output = linear(width, config.d_model, ("embed", "heads"), use_bias=config.output_bias)
-        norm = partial(RMSNorm, config.head_dim, config.norm_eps, "head_dim", dtype=weight_dtype)
+        norm = partial(
+            RMSNorm,
+            config.head_dim,
+            config.norm_eps,
+            "head_dim",
+            offset=config.norm_weight_offset,
+            dtype=weight_dtype,
+        )
         self.q_norm = norm() if config.qk_norm else None
         self.k_norm = norm() if config.qk_norm else None
         self.num_heads, self.num_kv_heads = config.num_heads, config.num_kv_heads
         self.head_dim, self.window = config.head_dim, window
+        self.scale, self.softcap = config.score_scale, config.attention_softcap
         self.dtype, self.mesh, self.num_shards = jnp.dtype(dtype), mesh, num_shards
 
     def __call__(
@@ -87,8 +95,9 @@ class Attention(nnx.Module):
         """Write, then attend: on each device for its own rows and heads."""
         attend_local = partial(
             _write_and_attend,
-            scale=self.head_dim**-0.5,
+            scale=self.scale,
             window=self.window,
+            softcap=self.softcap,
             is_decode=is_decode,
         )
         if self.mesh is None:
@@ -112,8 +121,11 @@ def _write_and_attend(
     *,
     scale: float,
     window: int,
+    softcap: float | None,
     is_decode: bool,
 ) -> tuple[jax.Array, KVPages]:
     kv = write_kv(kv, k_TKH, v_TKH, batch)
-    o_TQH = attend(q_TQH, kv, batch, scale=scale, window=window, is_decode=is_decode)
+    o_TQH = attend(
+        q_TQH, kv, batch, scale=scale, window=window, softcap=softcap, is_decode=is_decode
+    )
     return o_TQH, kv

@@ -50,6 +50,47 @@ def test_both_forms_of_rope_read_alike():
     assert linear.rope_scaling == RopeScaling(kind="linear", factor=2.0)
 
 
+def test_both_forms_of_the_ropes_of_gemma_3_read_alike():
+    old = read("Gemma3ForCausalLM", rope_scaling={"rope_type": "linear", "factor": 8.0})
+    new = read(
+        "Gemma3ForCausalLM",
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+        },
+    )
+    assert old == new
+    assert (old.rope_theta, old.sliding_rope_theta) == (1e6, 1e4)
+    assert old.rope_scaling == RopeScaling(kind="linear", factor=8.0)
+
+
+def test_a_model_with_a_vision_tower_is_read_by_its_text_part():
+    text = {name: value for name, value in BASE.items() if name != "architectures"}
+    hf_config = {
+        "architectures": ["Gemma3ForConditionalGeneration"],
+        "torch_dtype": "bfloat16",
+        "text_config": text | {"architectures": None, "dtype": None},
+        "vision_config": {"hidden_size": 8},
+    }
+    config = family_for(hf_config).decoder_config(hf_config)
+    assert (config.d_model, config.head_dim, config.dtype) == (32, 256, "bfloat16")
+    assert config.architecture == "Gemma3ForConditionalGeneration"
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        {"use_bidirectional_attention": True},
+        {"sliding_window": None},
+        {"attn_logit_softcapping": 50.0},
+        {"rope_parameters": {"sliding_attention": {"rope_type": "linear", "factor": 2.0}}},
+    ],
+)
+def test_what_gemma_3_would_compute_wrongly_is_refused(differences):
+    with pytest.raises(UnsupportedModel, match="not supported"):
+        read("Gemma3ForCausalLM", **differences)
+
+
 @pytest.mark.parametrize(
     "differences",
     [
@@ -91,6 +132,14 @@ def test_what_would_be_computed_wrongly_is_refused(differences):
                 "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
             },
             (8, 0, 8),
+        ),
+        ("Gemma2ForCausalLM", {"sliding_window": 8}, (8, 0, 8)),
+        ("Gemma3ForCausalLM", {"sliding_window": 8}, (8, 8, 8)),
+        ("Gemma3ForCausalLM", {"sliding_window": 8, "sliding_window_pattern": 3}, (8, 8, 0)),
+        (
+            "Gemma3ForCausalLM",
+            {"layer_types": ["full_attention", "sliding_attention", "full_attention"]},
+            (0, 4096, 0),
         ),
     ],
 )

@@ -56,16 +56,23 @@ class Pair:
         return ids[len(token_ids) :]
 
 
+@pytest.fixture(name="randomise")
+def randomise_fixture():
+    """`randomise`, for tests that make models of their own."""
+    return randomise
+
+
 def randomise(module: torch.nn.Module, seed: int) -> None:
     """Weights large enough that logits differ well, norms and biases away from their defaults."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, parameter in module.named_parameters():
+        for parameter in module.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             is_matrix = parameter.ndim > 1
             scale = parameter.shape[-1] ** -0.5 if is_matrix else 0.2
-            is_norm = not is_matrix and "bias" not in name
-            parameter.copy_(noise * scale + (1.0 if is_norm else 0.0))
+            # Norms are made filled with 1, or with 0 where 1 is added to them.
+            middle = 0.0 if is_matrix else float(parameter.flatten()[0])
+            parameter.copy_(noise * scale + middle)
 
 
 def our_decoder(hf_config: dict, state: dict[str, torch.Tensor]) -> tuple[DecoderConfig, Decoder]:

@@ -16,6 +16,8 @@ LLAMA = (hf.LlamaConfig, hf.LlamaForCausalLM)
 QWEN2 = (hf.Qwen2Config, hf.Qwen2ForCausalLM)
 QWEN3 = (hf.Qwen3Config, hf.Qwen3ForCausalLM)
 MISTRAL = (hf.MistralConfig, hf.MistralForCausalLM)
+GEMMA2 = (hf.Gemma2Config, hf.Gemma2ForCausalLM)
+GEMMA3 = (hf.Gemma3TextConfig, hf.Gemma3ForCausalLM)
 LLAMA3_ROPE = {
     "rope_type": "llama3",
     "rope_theta": 500.0,
@@ -26,6 +28,11 @@ LLAMA3_ROPE = {
 }
 LINEAR_ROPE = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
 SLIDING = {"use_sliding_window": True, "sliding_window": 20, "max_window_layers": 1}
+GEMMA = {"head_dim": 16, "query_pre_attn_scalar": 24, "sliding_window": 20}
+GEMMA_ROPES = {
+    "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+    "full_attention": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0},
+}
 
 CASES = {
     "llama": (*LLAMA, {}),
@@ -56,6 +63,20 @@ CASES = {
     "mistral-no-window": (*MISTRAL, {"sliding_window": None}),
     "mistral-short-window": (*MISTRAL, {"sliding_window": 20}),
     "mistral-long-window": (*MISTRAL, {"sliding_window": 300}),
+    "gemma2": (*GEMMA2, GEMMA),
+    "gemma2-other-caps": (
+        *GEMMA2,
+        GEMMA | {"attn_logit_softcapping": 2.0, "final_logit_softcapping": None},
+    ),
+    "gemma3": (*GEMMA3, GEMMA | {"num_hidden_layers": 7}),
+    "gemma3-ropes": (
+        *GEMMA3,
+        GEMMA | {"rope_parameters": GEMMA_ROPES, "sliding_window_pattern": 2},
+    ),
+    "gemma3-untied": (
+        *GEMMA3,
+        GEMMA | {"tie_word_embeddings": False, "final_logit_softcapping": 3.0},
+    ),
 }
 
 

@@ -35,6 +35,16 @@ def test_tensors_are_read_as_they_were_written(folder: Path, tensors: Tensors) -
         np.testing.assert_array_equal(checkpoint.tensor(name), tensor)
 
 
+def test_tensors_are_found_under_the_prefix_that_some_checkpoints_give_them(
+    folder: Path, tensors: Tensors
+) -> None:
+    checkpoint = open_checkpoint(ModelFolder(folder))
+    renamed = checkpoint.renamed({"no.such.": "other.", "model.": "text."})
+    for name, tensor in tensors.items():
+        found = name.replace("model.", "text.", 1) if name.startswith("model.") else name
+        np.testing.assert_array_equal(renamed.tensor(found), tensor)
+
+
 def test_many_files_are_one_table(
     shard: Callable[[], Path], tensors: Tensors, rules: tuple[WeightRule, ...]
 ) -> None:
