@@ -26,6 +26,8 @@ RESOURCES = (
     "api.resources.models",
     "api.resources.chat",
     "api.resources.completions",
+    "api.resources.inference",
+    "api.resources.invocations",
     "api.resources.tokenize",
 )
 

@@ -56,6 +56,23 @@ ENDPOINTS = (
         can_stream=True,
     ),
     Endpoint(
+        method="POST",
+        path="/inference/v1/generate",
+        summary="Continue a prompt of token ids (vLLM).",
+        tag="Generation",
+        body="api.protocol.generate:GenerateTokensRequest",
+        response="api.protocol.generate:GenerateTokensResponse",
+        can_stream=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/invocations",
+        summary="Whichever of the above the body's fields belong to (SageMaker).",
+        tag="Generation",
+        media="application/json",
+        can_stream=True,
+    ),
+    Endpoint(
         method="GET",
         path="/v1/models",
         summary="List the models that can be asked for.",
@@ -84,6 +101,13 @@ ENDPOINTS = (
         tag="Tokens",
         body="api.protocol.tokenize:DetokenizeRequest",
         response="api.protocol.tokenize:DetokenizeResponse",
+    ),
+    Endpoint(
+        method="GET",
+        path="/tokenizer_info",
+        summary="tokenizer_config.json and chat template, with `--enable-tokenizer-info-endpoint`.",
+        tag="Tokens",
+        response="api.protocol.tokenize:TokenizerInfo",
     ),
     Endpoint(
         method="GET",

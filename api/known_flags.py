@@ -35,7 +35,7 @@ BOOLEANS = ALWAYS_ON | frozenset(
     scheduler-reserve-full-isl disable-hybrid-kv-cache-manager enable-flashinfer-autotune
     monokernel disable-log-stats aggregate-engine-logging fail-on-environ-validation
     trust-request-mm-kwargs enable-auto-tool-choice
-    enable-per-request-metrics enable-tokenizer-info-endpoint enable-log-outputs enable-log-deltas
+    enable-per-request-metrics enable-log-outputs enable-log-deltas
     cohere-is-reasoning-model log-error-stack tokens-only enable-scale-out
     disable-uvicorn-access-log enable-ssl-refresh enable-offline-docs
     enable-flash-late-interaction headless grpc disable-log-requests use-v2-block-manager

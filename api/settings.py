@@ -68,6 +68,7 @@ class ServerSettings:
     strict_fields: bool = False
     enable_force_include_usage: bool = False
     return_tokens_as_token_ids: bool = False
+    enable_tokenizer_info_endpoint: bool = False
     response_role: str = "assistant"
     generation_config: str = "auto"
     override_generation_config: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])

@@ -30,6 +30,13 @@ FLAGS = (
         help="Send usage at the end of every stream, asked for or not.",
     ),
     Flag(
+        name="enable-tokenizer-info-endpoint",
+        kind=BOOLEAN,
+        group=ANSWERS,
+        fields=("server.enable_tokenizer_info_endpoint",),
+        help="Serve /tokenizer_info: tokenizer_config.json and the chat template.",
+    ),
+    Flag(
         name="return-tokens-as-token-ids",
         kind=BOOLEAN,
         group=ANSWERS,

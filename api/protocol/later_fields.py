@@ -63,6 +63,32 @@ TOKENIZE: dict[str, tuple[Any, ...]] = {
     "mm_processor_kwargs": _OFF,
 }
 
+GENERATE: dict[str, tuple[Any, ...]] = {
+    "token_offsets": _OFF,
+    "features": _OFF,
+    "content_parts": _OFF,
+    "reasoning_ended": _NULL,
+    "reasoning_parser_kwargs": _OFF,
+    "parse_context": _OFF,
+    "kv_transfer_params": _OFF,
+    "ec_transfer_params": _OFF,
+}
+
+GENERATE_SAMPLING: dict[str, tuple[Any, ...]] = {
+    "output_kind": (None, 0, 1, 2),
+    "detokenize": (None, True, False),
+    "skip_clone": (None, True, False),
+    "flat_logprobs": (None, False),
+    "skip_reading_prefix_cache": (None, False),
+    "structured_outputs": _NULL,
+    "thinking_token_budget": (None, -1),
+    "logprob_token_ids": _OFF,
+    "repetition_detection": _OFF,
+    "extra_args": _OFF,
+    "logits_processors": _OFF,
+    "watermarking": _OFF,
+}
+
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 
 

@@ -59,3 +59,12 @@ class DetokenizeResponse(pydantic.BaseModel):
     """The text; a list of texts when `tokens` was a list of lists."""
 
     prompt: str | list[str]
+
+
+class TokenizerInfo(pydantic.BaseModel):
+    """tokenizer_config.json, whatever else it holds."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+
+    tokenizer_class: str
+    chat_template: str | None

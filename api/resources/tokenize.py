@@ -6,8 +6,8 @@ from quart import Blueprint, Response, request
 
 from api.context import context
 from api.json_body import read_json_object
-from api.resources.answers import respond
-from api.services.tokenize import detokenize, tokenize
+from api.resources.answers import json_response, respond
+from api.services.tokenize import detokenize, tokenize, tokenizer_info
 
 blueprint = Blueprint("tokenize", __name__)
 
@@ -22,3 +22,9 @@ async def tokenize_route() -> Response:
 async def detokenize_route() -> Response:
     """Text of token ids."""
     return respond(await detokenize(context(), await read_json_object(request)))
+
+
+@blueprint.get("/tokenizer_info")
+async def tokenizer_info_route() -> Response:
+    """The tokenizer's configuration."""
+    return json_response(tokenizer_info(context()))

@@ -9,6 +9,7 @@ from typing import Any, cast
 import orjson
 
 from api.context import ServerContext
+from api.errors import APIError
 from api.protocol.later_fields import TOKENIZE, refuse_later_fields, refuse_media
 from api.protocol.parse import parse_body
 from api.protocol.tokenize import DetokenizeRequest, TokenizeRequest
@@ -50,6 +51,23 @@ async def tokenize(context: ServerContext, body: Mapping[str, Any]) -> Answer:
         "token_strs": strings[0] if strings and is_single else strings,
     }
     return Answer(body=orjson.dumps(answer), unknown_fields=parsed.unknown)
+
+
+def tokenizer_info(context: ServerContext) -> bytes:
+    """tokenizer_config.json with the chat template in use, as JSON.
+
+    Raises:
+        APIError: 404 unless the operator switched it on.
+    """
+    if not context.settings.enable_tokenizer_info_endpoint:
+        message = "This server was started without --enable-tokenizer-info-endpoint."
+        raise APIError(message, status=404, code="not_found")
+    config, template = context.tokenizer.config, context.chat_template
+    found = config.source | {
+        "tokenizer_class": config.tokenizer_class or "PreTrainedTokenizerFast",
+        "chat_template": None if template is None else template.source,
+    }
+    return orjson.dumps(found, option=orjson.OPT_NON_STR_KEYS)
 
 
 async def detokenize(context: ServerContext, body: Mapping[str, Any]) -> Answer:

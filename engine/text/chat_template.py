@@ -63,6 +63,7 @@ class ChatTemplate:
         content_format: `openai` when the template goes through content parts itself, `string`
             when it wants each message's content as one text.
         takes_text: content may be one text; false only where `openai` is the sole format.
+        source: the Jinja text.
         variables: every name the template reads from outside.
         knows_developer: the template handles the role `developer` itself.
 
@@ -71,6 +72,7 @@ class ChatTemplate:
     """
 
     def __init__(self, source: str, special_tokens: Mapping[str, str] | None = None) -> None:
+        self.source = source
         if len(source) > MAX_TEMPLATE_CHARACTERS:
             raise TemplateError("The chat template is too long.")
         environment = BoundedEnvironment()

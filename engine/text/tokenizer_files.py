@@ -31,6 +31,7 @@ class TokenizerConfig:
     Attributes:
         chat_templates: by name; the usual one is called ``default``.
         special_tokens: every ``*_token`` of the file, for chat templates.
+        source: the file as it stands.
     """
 
     tokenizer_class: str = ""
@@ -43,6 +44,7 @@ class TokenizerConfig:
     added_tokens: dict[int, dict[str, Any]] = dataclasses.field(
         default_factory=dict[int, dict[str, Any]]
     )
+    source: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
 
     @property
     def chat_template(self) -> str | None:
@@ -71,6 +73,7 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
         chat_templates=_chat_templates(folder, raw),
         special_tokens=specials,
         added_tokens={int(k): v for k, v in (raw.get("added_tokens_decoder") or {}).items()},
+        source=raw,
     )
 
 

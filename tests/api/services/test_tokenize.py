@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from api.services.tokenize import detokenize, tokenize
+from api.errors import APIError
+from api.services.tokenize import detokenize, tokenize, tokenizer_info
 from engine.errors import InvalidParameterError
 from engine.text import Tokenizer
 
@@ -60,3 +61,13 @@ async def test_ids_beyond_the_vocabulary_are_refused(speaking: Any) -> None:
     with pytest.raises(InvalidParameterError) as caught:
         await call(speaking(), detokenize, tokens=[99999999])
     assert caught.value.param == "tokens"
+
+
+async def test_tokenizer_info_is_given_only_where_it_was_switched_on(speaking: Any) -> None:
+    with pytest.raises(APIError) as caught:
+        tokenizer_info(speaking().context)
+    assert caught.value.status == 404
+    context = speaking(enable_tokenizer_info_endpoint=True).context
+    info = orjson.loads(tokenizer_info(context))
+    assert info["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert info["chat_template"] == context.chat_template.source

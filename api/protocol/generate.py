@@ -1,0 +1,82 @@
+"""POST /inference/v1/generate (vLLM's tokens in, tokens out)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from api.protocol.base import RequestModel, SamplingFields, StreamOptions
+from api.protocol.usage import Usage
+
+TokenIds = Annotated[
+    list[Annotated[int, pydantic.Field(ge=0, le=2**63 - 1)]],
+    pydantic.Field(min_length=1, fail_fast=True),
+]
+
+
+class GenerateSampling(SamplingFields):
+    """`sampling_params`: vLLM's names and defaults."""
+
+    max_tokens: int | None = 16
+    logprobs: int | None = None
+
+
+class GenerateTokensRequest(RequestModel):
+    """The body.
+
+    Attributes:
+        output_mode: `tokens` alone, or `text` beside them.
+        return_token_ids: the prompt's ids come back as well.
+    """
+
+    token_ids: TokenIds
+    sampling_params: GenerateSampling
+    model: str | None = None
+    request_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    output_mode: Literal["tokens", "text"] = "tokens"
+    return_token_ids: bool | None = None
+    cache_salt: Annotated[str, pydantic.Field(min_length=1, max_length=1024)] | None = None
+    priority: int | None = 0
+
+
+class WeightVersion(pydantic.BaseModel):
+    """Which weights made tokens `[start, end)`; they never change while the server runs."""
+
+    version: str
+    start: int
+    end: int
+
+
+class GenerateChoice(pydantic.BaseModel):
+    """One continuation; `text` only in mode `text`."""
+
+    index: int
+    finish_reason: Literal["stop", "length"] | None
+    stop_reason: str | int | None
+    token_ids: list[int]
+    routed_experts: None
+    sampling_mask: None
+    weight_versions: list[WeightVersion] | None
+    logprobs: dict[str, Any] | None
+    text: str | None = None
+
+
+class GenerateTokensResponse(pydantic.BaseModel):
+    """The answer when `stream` is false."""
+
+    request_id: str
+    model: str
+    created: int
+    usage: Usage
+    prompt_logprobs: list[Any] | None
+    prompt_token_id_logprobs: None
+    prompt_token_ids: list[int] | None
+    mm_placeholders: None
+    metrics: None
+    kv_transfer_params: None
+    ec_transfer_params: None
+    output_mode: Literal["tokens", "text"]
+    choices: list[GenerateChoice]
