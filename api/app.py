@@ -9,7 +9,7 @@ from typing import Any, cast
 from quart import Blueprint, Quart, g, request
 
 from api.access import AccessMiddleware, ASGIApp, request_state
-from api.auth import Access, is_public
+from api.auth import Access, is_for_operator, is_public
 from api.context import EXTENSION, ServerContext, ServerState
 from api.cors import install_cors
 from api.error_handlers import install_error_handlers
@@ -29,6 +29,7 @@ RESOURCES = (
     "api.resources.inference",
     "api.resources.invocations",
     "api.resources.tokenize",
+    "api.resources.management",
 )
 
 
@@ -89,7 +90,7 @@ def _install_guard(app: Quart, state: ServerState) -> None:
         if request.url_rule is not None:
             exchange.handler = request.url_rule.rule
         access.verify(view, request.headers, _client(request.scope))
-        if not is_public(view) and _is_work(state):
+        if not is_public(view) and _is_work(state, view):
             _admit(state)
 
     async def guard_websocket() -> None:
@@ -99,9 +100,11 @@ def _install_guard(app: Quart, state: ServerState) -> None:
     app.before_websocket(guard_websocket)
 
 
-def _is_work(state: ServerState) -> bool:
-    """Routes that use the engine are POST; while draining every other request counts too."""
-    return request.method == "POST" or state.admission.is_draining
+def _is_work(state: ServerState, view: Any) -> bool:
+    """Routes that use the engine are POST; while draining every other request counts too. An
+    operator must get through to a server that is full."""
+    is_post = request.method == "POST" and not is_for_operator(view)
+    return is_post or state.admission.is_draining
 
 
 def _admit(state: ServerState) -> None:

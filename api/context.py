@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from api.limits import Admission
     from api.metrics import Metrics
     from engine.client_protocol import GenerationEngine
+    from engine.config import EngineConfig
     from engine.text.chat_template import ChatTemplate
     from engine.text.tokenizer import Tokenizer
 
@@ -50,6 +51,7 @@ class ServerState:
         engine: set as soon as the engine process runs, long before it is ready; written by
             `api.serve`, None before.
         context: set when engine, tokenizer and template are all there; None while loading.
+        config: the engine's choices; None in tests without an engine process.
         failure: why the engine could not start or is gone for good; None while it may still come.
     """
 
@@ -59,6 +61,7 @@ class ServerState:
     engine: GenerationEngine | None = None
     context: ServerContext | None = None
     failure: str | None = None
+    config: EngineConfig | None = None
     readiness: Readiness = dataclasses.field(default_factory=Readiness)
 
     def become_ready(self, context: ServerContext) -> None:

@@ -6,35 +6,10 @@ named by module and class and imported only when the document is asked for.
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Literal
+from api.endpoint import Endpoint
+from api.management_endpoints import MANAGEMENT
 
-Reach = Literal["public", "key", "operator"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """One method of one path.
-
-    Attributes:
-        path: in OpenAPI's spelling, `/v1/models/{name}`.
-        body, response: `module:class` of a pydantic model; "" = none.
-        media: content type of a success without `response`.
-        can_stream: answers `text/event-stream` when the body says `stream: true`.
-        reach: who may call it: everyone, holders of a key, or the operator (a key, or a
-            loopback client of a server without keys).
-    """
-
-    method: Literal["GET", "POST"]
-    path: str
-    summary: str
-    tag: str
-    body: str = ""
-    response: str = ""
-    media: str = ""
-    can_stream: bool = False
-    reach: Reach = "key"
-
+__all__ = ["ENDPOINTS", "Endpoint"]
 
 ENDPOINTS = (
     Endpoint(
@@ -183,4 +158,5 @@ ENDPOINTS = (
         media="text/plain",
         reach="public",
     ),
+    *MANAGEMENT,
 )

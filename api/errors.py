@@ -133,6 +133,10 @@ def from_engine_error(error: engine_errors.EngineError) -> APIError:
         return APIError(error.message, param=error.param, code=error.code)
     if isinstance(error, engine_errors.OverloadedError):
         return overloaded(error.message, error.retry_after_s)
+    if isinstance(error, engine_errors.SuspendedError):
+        return unavailable(error.message, "engine_suspended", error.retry_after_s)
+    if isinstance(error, engine_errors.ConflictError):
+        return APIError(error.message, status=409, code=error.code)
     if isinstance(error, engine_errors.EngineDiedError):
         return unavailable(
             "The engine stopped before your request was answered.",
@@ -148,6 +152,8 @@ def from_error_info(info: ErrorInfo) -> APIError:
         return APIError(info.message, param=info.param, code=info.code)
     if info.kind == "OverloadedError":
         return overloaded(info.message, info.retry_after_s or 1.0)
+    if info.kind == "SuspendedError":
+        return unavailable(info.message, "engine_suspended", info.retry_after_s or 5.0)
     if info.kind == "EngineDiedError":
         return from_engine_error(engine_errors.EngineDiedError(info.message))
     return server_error()

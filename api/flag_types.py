@@ -79,6 +79,11 @@ def to_json_object(word: str) -> dict[str, Any]:
     return cast(dict[str, Any], value)
 
 
+def to_profiler_config(word: str) -> dict[str, Any]:
+    """vLLM's object, or the folder alone."""
+    return to_json_object(word) if word.startswith("{") else {"torch_profiler_dir": word}
+
+
 def to_words(word: str) -> tuple[str, ...]:
     """One word, or a JSON list of words as vLLM takes for origins."""
     if not word.startswith("["):
@@ -146,6 +151,7 @@ PATH = Kind("PATH", str)
 WORDS = Kind("TEXT", to_words, is_list=True)
 NAMES = Kind("TEXT", to_names, is_list=True)
 JSON = Kind("JSON", to_json_object, is_json=True)
+PROFILER = Kind("JSON|PATH", to_profiler_config, is_json=True)
 MODEL_LEN = Kind("SIZE|auto", to_model_len)
 SECONDS = number(0.0, 1e7)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 ALWAYS_ON = frozenset(
     """
     enable-prompt-tokens-details enable-request-id-headers enable-server-load-tracking
-    enable-chunked-prefill async-scheduling
+    enable-chunked-prefill async-scheduling enable-sleep-mode
     """.split()
 )
 """What these ask for is what servax always does."""
@@ -18,7 +18,7 @@ BOOLEANS = ALWAYS_ON | frozenset(
     """
     enforce-eager allow-deprecated-quantization enable-return-routed-experts return-sampling-mask
     use-fp64-gumbel enable-trace-replay disable-sliding-window disable-cascade-attn
-    skip-tokenizer-init enable-prompt-embeds enable-sleep-mode sleep-mode-offload-cudagraph
+    skip-tokenizer-init enable-prompt-embeds sleep-mode-offload-cudagraph
     sleep-preserve-parameter-names enable-cumem-allocator enable-nccl-comm-suspend
     use-tqdm-on-load enable-mamba-cache-stochastic-rounding numa-bind dcp-q-replicate
     data-parallel-hybrid-lb data-parallel-external-lb data-parallel-multi-port-external-lb
@@ -81,7 +81,7 @@ VALUES = frozenset(
     spec-tokens watermark-config diffusion-config kv-transfer-config kv-events-config
     ec-transfer-config ec-manager-config compilation-config attention-config engram-config
     reasoning-config kernel-config additional-config structured-outputs-config aux-output-config
-    profiler-config watchdog-config optimization-level performance-mode weight-transfer-config
+    watchdog-config optimization-level performance-mode weight-transfer-config
     gdn-prefill-backend kda-prefill-backend kda-decode-backend lora-modules
     chat-template-content-format tool-call-parser tool-parser-plugin
     tool-strict-level tool-server max-log-len cohere-format anthropic-disabled-thinking-effort

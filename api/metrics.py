@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -40,6 +43,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._tokens = self._make_token_counters()
         self._make_request_metrics()
+        self._make_sleep_metrics()
         self._make_http_metrics()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -64,6 +68,13 @@ class Metrics:
     def rejected(self, reason: str) -> None:
         """A request was refused before it reached the engine."""
         self._rejections.labels(self.model_name, reason).inc()
+
+    @contextlib.contextmanager
+    def sleep_operation(self, operation: str) -> Generator[None]:
+        """Time one `sleep` or `wake`, also one that fails."""
+        in_flight = self._sleeps_in_flight.labels(operation).track_inprogress()
+        with in_flight, self._sleep_duration.labels(operation).time():
+            yield
 
     def corrupted(self) -> None:
         """A request ended because logits were not numbers."""
@@ -134,6 +145,24 @@ class Metrics:
             registry=self.registry,
         )
         self._corrupted.labels(self.model_name, ENGINE_LABEL)
+
+    def _make_sleep_metrics(self) -> None:
+        self._sleep_duration = Histogram(
+            "vllm:sleep_mode_operation_duration_seconds",
+            "Duration of one sleep-mode operation.",
+            ("operation",),
+            buckets=names.SLEEP_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._sleeps_in_flight = Gauge(
+            "vllm:sleep_mode_operations_in_flight",
+            "Sleep-mode operations currently awaited.",
+            ("operation",),
+            registry=self.registry,
+        )
+        for operation in names.SLEEP_OPERATIONS:
+            self._sleep_duration.labels(operation)
+            self._sleeps_in_flight.labels(operation)
 
     def _make_http_metrics(self) -> None:
         self._http_requests = Counter(

@@ -28,6 +28,7 @@ ERROR_STATUSES = {
         "503": "The server is loading, overloaded or shutting down; see retry-after.",
     },
     "operator": {"403": "Open to this machine only, unless an API key is configured."},
+    "management": {"409": "The engine is not in a state for it."},
     "body": {"413": "The body is too large."},
 }
 
@@ -84,12 +85,18 @@ def _operation(endpoint: Endpoint, references: dict[str, Document]) -> Document:
         "summary": endpoint.summary,
         "tags": [endpoint.tag],
         "operationId": _operation_id(endpoint),
-        "parameters": [_path_parameter(name) for name in path_parameters(endpoint.path)],
+        "parameters": [
+            *(_path_parameter(name) for name in path_parameters(endpoint.path)),
+            *(_query_parameters(endpoint.query) if endpoint.query else ()),
+        ],
         "responses": {"200": _success(endpoint, references), **_errors(endpoint, references)},
     }
     if endpoint.body:
         content = {"application/json": {"schema": references[endpoint.body]}}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {
+            "required": not endpoint.is_body_optional,
+            "content": content,
+        }
     if endpoint.reach != "public":
         operation["security"] = [{"key": []}]
     return operation
@@ -110,6 +117,14 @@ def _path_parameter(name: str) -> Document:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
+def _query_parameters(name: str) -> list[Document]:
+    properties: Document = _load(name).model_json_schema()["properties"]
+    return [
+        {"name": parameter, "in": "query", "required": False, "schema": schema}
+        for parameter, schema in properties.items()
+    ]
+
+
 def _success(endpoint: Endpoint, references: dict[str, Document]) -> Document:
     content: Document = {}
     if endpoint.response:
@@ -125,6 +140,8 @@ def _errors(endpoint: Endpoint, references: dict[str, Document]) -> Document:
     statuses = dict(ERROR_STATUSES["common"])
     if endpoint.reach == "operator":
         statuses |= ERROR_STATUSES["operator"]
+    if endpoint.tag == "Management":
+        statuses |= ERROR_STATUSES["management"]
     if endpoint.method == "POST":
         statuses |= ERROR_STATUSES["body"]
     content = {"application/json": {"schema": references[ERROR_SCHEMA]}}

@@ -29,12 +29,15 @@ class Readiness:
         `max_step_age_s` is how long ago the last step may have ended, in seconds.
 
         Raises:
-            APIError: 503 with retry-after while loading, and when the engine hangs or is gone.
+            APIError: 503 with retry-after while loading, while the engine is paused or asleep, and
+                when it hangs or is gone.
         """
         if engine is None:
             raise unavailable("The model is still loading.", "model_loading", retry_after_s=2.0)
         if not engine.is_ready:
             raise _not_ready()
+        if engine.suspension.is_paused:
+            raise unavailable("The engine is paused.", "engine_suspended", retry_after_s=5.0)
         try:
             step_age_s = await asyncio.shield(self._current_probe(engine))
         except (TimeoutError, EngineDiedError):

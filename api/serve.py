@@ -103,6 +103,7 @@ class Server:
     async def serve(self) -> int:
         """Serve until a signal or a set-up error; the exit code."""
         state = make_state(self._settings, model_names(self._settings, self._config)[0])
+        state.config = self._config
         lifecycle = Lifecycle(state.admission, self._settings.shutdown_timeout_s)
         hypercorn_config = make_config(self._settings)
         try:

@@ -14,12 +14,12 @@ class Calls:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[float]] = {}
 
-    async def ask(self, send: Callable[[int], None], timeout_s: float) -> float:
-        """Send a question under a new number and wait for `answer`.
+    async def ask(self, send: Callable[[int], None], timeout_s: float | None) -> float:
+        """Send a question under a new number and wait for `answer`; None = however long it takes.
 
         Raises:
             TimeoutError: no answer within `timeout_s` seconds.
-            Exception: what `fail_all` was given.
+            Exception: what `fail` or `fail_all` was given.
         """
         number = next(self._numbers)
         self._waiting[number] = asyncio.get_running_loop().create_future()
@@ -34,6 +34,12 @@ class Calls:
         call = self._waiting.get(number)
         if call is not None and not call.done():
             call.set_result(value)
+
+    def fail(self, number: int, error: Exception) -> None:
+        """One question will not be answered; late failures are dropped."""
+        call = self._waiting.get(number)
+        if call is not None and not call.done():
+            call.set_exception(error)
 
     def fail_all(self, error: Exception) -> None:
         """Nobody will answer any more."""

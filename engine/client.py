@@ -19,6 +19,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from engine import errors
 from engine.calls import Calls
+from engine.commands import Command, Suspension, commands_towards
 from engine.config import (
     DEFAULT_MAX_NUM_QUEUED_REQUESTS,
     EngineConfig,
@@ -29,21 +30,23 @@ from engine.host import EngineHost, ForeignProcess, OwnedProcess
 from engine.messages import (
     AbortRequests,
     AddRequest,
+    Control,
     Done,
     Failed,
     Probe,
     ProbeReply,
     Ready,
-    ResetPrefixCache,
+    Refused,
     Shutdown,
     StepDeltas,
+    Suspended,
     ToClient,
     ToEngine,
 )
 from engine.request import EngineStats, ErrorInfo, GenerateRequest, ModelInfo, TokenDelta
 from engine.stats import StatsLedger
 from engine.stream_table import StreamTable
-from engine.streams import RequestStream
+from engine.streams import RequestStream, to_exception
 from engine.transport.connection import Connection
 from engine.watchdog import RestartPolicy, Restarts, Watchdog
 
@@ -91,6 +94,8 @@ class EngineClient:
         self._final_error: Exception | None = None
         self._info: ModelInfo | None = None
         self._stats = StatsLedger()
+        self._engine_id = ""
+        self._suspension = Suspension()
         self._streams = StreamTable(max_waiting_requests, self._submit)
         self._calls = Calls()
         self._task = asyncio.create_task(self._live(), name="engine client")
@@ -145,6 +150,12 @@ class EngineClient:
         return self._stats.total
 
     @property
+    def suspension(self) -> Suspension:
+        """What is suspended in the engine. An engine of ours that is lost while it is suspended
+        is brought back there when it has started again."""
+        return self._suspension
+
+    @property
     def num_restarts(self) -> int:
         """How often an engine was lost and another one started."""
         return self._restarts.num_restarts
@@ -193,11 +204,16 @@ class EngineClient:
 
     async def probe(self, timeout_s: float) -> float:
         """See `GenerationEngine.probe`."""
-        return await self._ask(Probe, timeout_s)
+        self._verify_engine_is_there()
+        return await self._calls.ask(lambda number: self._send(Probe(number)), timeout_s)
 
-    async def reset_prefix_cache(self, timeout_s: float = 10.0) -> None:
-        """Forget cached pages that no running sequence holds. Raises as `probe` does."""
-        await self._ask(ResetPrefixCache, timeout_s)
+    async def control(self, command: Command, timeout_s: float | None = None) -> int:
+        """See `GenerationEngine.control`."""
+        self._verify_engine_is_there()
+        value = await self._calls.ask(
+            lambda number: self._send(Control(number, command)), timeout_s
+        )
+        return int(value)
 
     async def close(self) -> None:
         """End the engine if it is ours, and every request; may be called twice."""
@@ -230,10 +246,9 @@ class EngineClient:
         if self._connection is not None:
             self._connection.send(message)
 
-    async def _ask(self, message_type: type[Probe | ResetPrefixCache], timeout_s: float) -> float:
+    def _verify_engine_is_there(self) -> None:
         if self._state is not EngineState.READY:
             raise EngineDiedError("there is no engine to ask")
-        return await self._calls.ask(lambda number: self._send(message_type(number)), timeout_s)
 
     # ---- messages from the engine
 
@@ -247,11 +262,17 @@ class EngineClient:
             case ProbeReply(probe_id, step_age_s, stats):
                 self._stats.note(stats)
                 self._calls.answer(probe_id, step_age_s)
-            case Done(call_id):
-                self._calls.answer(call_id, 0.0)
-            case Ready(info, engine_id):
-                self._stats.begin(engine_id)
-                self._begin(info)
+            case Suspended(suspension):
+                self._suspension = suspension
+            case Done(call_id, value):
+                self._calls.answer(call_id, value)
+            case Refused(call_id, error):
+                refusal = to_exception(error) or EngineDiedError(error.message)
+                self._calls.fail(call_id, refusal)
+            case Ready():
+                self._stats.begin(message.engine_id)
+                self._suspend_as_before(message)
+                self._begin(message.info)
             case Failed(error):
                 self._note_failure(error)
 
@@ -262,6 +283,14 @@ class EngineClient:
         self._state = EngineState.READY
         self._ready_or_final.set()
         self._streams.submit_all(info)
+
+    def _suspend_as_before(self, ready: Ready) -> None:
+        is_fresh, self._engine_id = ready.engine_id != self._engine_id, ready.engine_id
+        if not (is_fresh and self._host.is_owner):
+            self._suspension = ready.suspension
+            return
+        for command in commands_towards(self._suspension):
+            self._send(Control(0, command))
 
     def _note_failure(self, error: ErrorInfo) -> None:
         kind: object = getattr(errors, error.kind, None)

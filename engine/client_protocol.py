@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
+from engine.commands import Command, Suspension
 from engine.request import EngineStats, GenerateRequest, ModelInfo, TokenDelta
 
 
@@ -31,6 +32,11 @@ class GenerationEngine(Protocol):
         """Whether requests can be taken now."""
         ...
 
+    @property
+    def suspension(self) -> Suspension:
+        """What is suspended in the engine."""
+        ...
+
     def generate(self, request: GenerateRequest) -> AsyncGenerator[list[TokenDelta], None]:
         """Run a request.
 
@@ -40,6 +46,7 @@ class GenerationEngine(Protocol):
 
         Raises (from the first `__anext__` on):
             OverloadedError: a bounded queue is full.
+            SuspendedError: the engine is paused or asleep and refuses new requests.
             InvalidParameterError, ContextLengthError: the engine cannot honour the request.
             EngineDiedError: the engine process ended.
         """
@@ -47,6 +54,16 @@ class GenerationEngine(Protocol):
 
     async def abort(self, request_id: str, sequence_indices: Sequence[int] = ()) -> None:
         """End these sequences of a request (all of them when empty). No delta answers."""
+        ...
+
+    async def control(self, command: Command, timeout_s: float | None = None) -> int:
+        """Have a command carried out; the value that `engine.commands` says it answers.
+
+        Raises:
+            ConflictError: the engine is not in a state for it.
+            TimeoutError: not done within `timeout_s` seconds; it goes on.
+            EngineDiedError: there is no engine process, or it ended meanwhile.
+        """
         ...
 
     async def probe(self, timeout_s: float) -> float:

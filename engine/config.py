@@ -7,7 +7,7 @@ nothing below it makes another choice. Both are frozen.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -37,6 +37,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
             as it may have (1024) does at the default.
         compile_cache_dir: persistent XLA cache; "" = a folder under the user's cache directory.
         prefill_chunk_tokens: most prompt tokens of one sequence in one step; None = the budget.
+        profiler_config: vLLM's; only the folder (`torch_profiler_dir`) counts. Empty = no profiles.
         step_timeout_s: a device step older than this means the engine hangs.
         check_invariants: run `check()` of scheduler and page pool after every step.
     """
@@ -64,6 +65,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_num_queued_reqs: int | None = None
     compile_cache_dir: str = ""
     step_timeout_s: float = 10.0
+    profiler_config: dict[str, Any] = {}
     check_invariants: bool = False
 
 

@@ -106,6 +106,23 @@ class EngineCore:
         """Forget cached pages that no running sequence holds."""
         self._scheduler.reset_prefix_cache()
 
+    def drain_device(self) -> list[TokenDelta]:
+        """Settle whatever was launched and launch nothing; what was gained.
+
+        Raises:
+            EngineDiedError: the device is beyond recovery.
+        """
+        try:
+            self._settle_all_but(0)
+        except Exception as error:
+            self._contain(error)
+        return self._take_outbox()
+
+    def recompute_all(self) -> None:
+        """Forget all pages: every sequence computes anew what it has, to the same bytes.
+        Only after `drain_device`."""
+        self._scheduler.recompute_all()
+
     def prove_life(self) -> float:
         """Seconds since a device step completed.
 
@@ -114,13 +131,18 @@ class EngineCore:
         Raises:
             EngineDiedError: the device cannot run a step.
         """
-        if not self._launched and self._step_age_s() > PROOF_MAX_AGE_S:
+        if not self._launched and self.step_age_s > PROOF_MAX_AGE_S:
             self._run_empty_step()
-        return self._step_age_s()
+        return self.step_age_s
 
     def has_work(self) -> bool:
         """Whether `step` would do anything."""
         return bool(self._launched) or self._scheduler.has_work()
+
+    @property
+    def step_age_s(self) -> float:
+        """Seconds since a device step completed."""
+        return self._clock() - self._last_step_s
 
     @property
     def is_stalled(self) -> bool:
@@ -271,6 +293,3 @@ class EngineCore:
         self._last_step_s = now_s
         self._last_step_tokens = step.plan.num_tokens
         self._total_steps += 1
-
-    def _step_age_s(self) -> float:
-        return self._clock() - self._last_step_s

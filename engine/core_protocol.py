@@ -35,6 +35,43 @@ class StepHandle(Protocol):
         ...
 
 
+class DeviceMemory(Protocol):
+    """What of the device can be freed while nothing is launched. Calls block; one at a time."""
+
+    def release_pages(self) -> None:
+        """Drop KV pages and slot state; their contents are forgotten."""
+        ...
+
+    def restore_pages(self) -> None:
+        """Fresh pages and slot state. Raises when the device has no room."""
+        ...
+
+    def release_weights(self, *, keeps_copy: bool) -> None:
+        """Drop the weights, keeping a copy in host memory or not; drops the copy of an earlier
+        call when it must not be kept."""
+        ...
+
+    def restore_weights(self) -> None:
+        """The same weights again, from the copy or the checkpoint.
+
+        Raises:
+            SetupError: the checkpoint cannot be read or is another one.
+        """
+        ...
+
+
+class Profiler(Protocol):
+    """Traces what the engine's process and its device do. Calls block."""
+
+    def start(self) -> None:
+        """Begin a trace. Raises ConflictError when one is under way or none is possible."""
+        ...
+
+    def stop(self) -> None:
+        """End the trace and write it. Raises ConflictError when there is none."""
+        ...
+
+
 class StepRunner(Protocol):
     """The device, as the loop sees it."""
 

@@ -5,14 +5,16 @@
     │   ├── InvalidParameterError    a named field has a value that cannot be honoured
     │   └── ContextLengthError       prompt and requested output do not fit the model
     ├── OverloadedError              a bounded queue is full: 429 or 503 with retry-after
+    ├── SuspendedError               the engine is paused or asleep: 503 with retry-after
+    ├── ConflictError                an operator's command does not fit the engine's state: 409
     ├── SequenceError                one sequence failed on the device or in sampling
     ├── EngineDiedError              the engine process ended while the request was running
     └── SetupError                   the operator must change something; one sentence says what
         ├── ModelFormatError         the model folder or one of its files is not usable
         └── MemoryPlanError          weights, temporaries and pages cannot fit the device
 
-`EngineDiedError`, `SequenceError` and `OverloadedError` travel between processes as
-`engine.request.ErrorInfo`, never as pickled exceptions.
+All but `SetupError` travel between processes as `engine.request.ErrorInfo`, never as pickled
+exceptions.
 """
 
 from __future__ import annotations
@@ -59,6 +61,29 @@ class OverloadedError(EngineError):
         super().__init__(message)
         self.message = message
         self.retry_after_s = retry_after_s
+
+
+class SuspendedError(EngineError):
+    """The engine is paused or asleep and refuses requests. `retry_after_s` is a hint in seconds."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 5.0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class ConflictError(EngineError):
+    """The engine is not in a state in which it can do what an operator asked.
+
+    Attributes:
+        message: one sentence for the operator.
+        code: machine-readable, e.g. ``profiler_active``.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
 
 
 class SequenceError(EngineError):

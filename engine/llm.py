@@ -23,10 +23,11 @@ from typing import Any, TypeAlias, cast
 
 import msgspec
 
+from engine.commands import Command, ResetPrefixCache, Sleep, WakeTag, WakeUp
 from engine.config import EngineConfig
 from engine.errors import EngineDiedError, InvalidParameterError
 from engine.loading import Loaded, load_engine
-from engine.messages import AbortRequests, AddRequest, StepDeltas
+from engine.messages import AbortRequests, AddRequest, Control, Done, Refused, StepDeltas
 from engine.outputs import OutputBuilder, RequestOutput
 from engine.request import EngineStats, GenerateRequest, ModelInfo, SamplingParams, TokenDelta
 from engine.service import EngineService
@@ -40,6 +41,7 @@ Prompt: TypeAlias = str | Sequence[int]
 Message: TypeAlias = Mapping[str, Any]
 
 DEFAULT_MAX_TOKENS = 16
+COMMAND_POLL_S = 0.005
 CLIENT_ID = b"llm"
 
 
@@ -62,7 +64,9 @@ class LLM:
         self.tokenizer = _load_tokenizer(self.config)
         self._loaded = load_engine(self.config)
         self._endpoint = MemoryEndpoint()
-        self._service = EngineService(self._loaded.core, self._endpoint, self._loaded.info)
+        self._service = EngineService(
+            self._loaded.core, self._endpoint, self._loaded.info, self._loaded.facilities
+        )
         self._numbers = itertools.count()
         self._warm_up = threading.Thread(target=self._loaded.warm_up, name="compile", daemon=True)
         self._warm_up.start()
@@ -130,6 +134,26 @@ class LLM:
         ]
         return self.generate(prompts, sampling_params, n=n, stop=stop)
 
+    def sleep(self, level: int = 1) -> None:
+        """Free the device: weights move to host memory (1) or are dropped (2), pages are dropped.
+
+        Raises:
+            ConflictError: the weights were dropped before.
+        """
+        self._obey(Sleep(level))
+
+    def wake_up(self, tags: Sequence[str] | None = None) -> None:
+        """Bring back what is missing, or only `tags`: "weights", "kv_cache".
+
+        Raises:
+            ConflictError: the checkpoint cannot be read any more, or is another one.
+        """
+        self._obey(WakeUp(tuple(WakeTag(tag) for tag in tags or ())))
+
+    def reset_prefix_cache(self) -> None:
+        """Forget every cached prefix."""
+        self._obey(ResetPrefixCache())
+
     def wait_until_compiled(self) -> None:
         """Block until the larger steps are compiled too; generating works before, but slower."""
         self._warm_up.join()
@@ -148,6 +172,17 @@ class LLM:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _obey(self, command: Command) -> None:
+        call_id = next(self._numbers)
+        self._endpoint.put(CLIENT_ID, Control(call_id, command))
+        while True:
+            self._service.turn(COMMAND_POLL_S)
+            for message in self._endpoint.take(CLIENT_ID):
+                if isinstance(message, Refused):
+                    raise to_exception(message.error) or EngineDiedError(message.error.message)
+                if isinstance(message, Done):
+                    return
 
     def _render(self, messages: Sequence[Message]) -> str:
         source = self.tokenizer.config.chat_template

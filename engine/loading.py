@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from engine.config import EngineConfig
+from engine.controller import Facilities
 from engine.core import EngineCore
 from engine.request import ModelInfo
 from engine.scheduler.scheduler import Scheduler
@@ -21,12 +22,14 @@ class Loaded:
     Attributes:
         warm_up: compiles the remaining steps, smallest first; for a thread of its own.
         close: lets `warm_up` end after the compilation it is in.
+        facilities: what operators' commands work on besides the core.
     """
 
     core: EngineCore
     info: ModelInfo
     warm_up: Callable[[], None]
     close: Callable[[], None]
+    facilities: Facilities = dataclasses.field(default_factory=Facilities)
 
 
 def load_engine(config: EngineConfig, report: Report = lambda phase, done, total: None) -> Loaded:
@@ -41,11 +44,13 @@ def load_engine(config: EngineConfig, report: Report = lambda phase, done, total
     read_model_files(config.model, config.revision)
 
     from engine.runner.build import make_runner
+    from engine.runner.profiler import make_profiler
 
-    runner, scheduler_config, info = make_runner(config, report)
+    runner, scheduler_config, info, memory = make_runner(config, report)
     core = EngineCore(Scheduler(scheduler_config, info.eos_token_ids), runner)
 
     def warm_up() -> None:
         runner.warm_up(lambda done, total: report("compiling steps", done, total))
 
-    return Loaded(core, info, warm_up, runner.close)
+    facilities = Facilities(memory, make_profiler(config.profiler_config))
+    return Loaded(core, info, warm_up, runner.close, facilities)

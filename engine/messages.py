@@ -1,7 +1,7 @@
 """The messages between API workers and the engine process: tagged msgspec structs in msgpack.
 
-    client → engine   AddRequest · AbortRequests · Probe · ResetPrefixCache · Shutdown
-    engine → client   Ready · StepDeltas · ProbeReply · Done · Failed
+    client → engine   AddRequest · AbortRequests · Probe · Control · Shutdown
+    engine → client   Ready · StepDeltas · ProbeReply · Suspended · Done · Refused · Failed
 
 The same objects go through an in-memory channel for tests and for `engine.LLM`.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.commands import Command, Suspension
 from engine.request import EngineStats, ErrorInfo, GenerateRequest, ModelInfo, TokenDelta
 
 
@@ -37,10 +38,11 @@ class Probe(msgspec.Struct, frozen=True, tag=True):
     probe_id: int
 
 
-class ResetPrefixCache(msgspec.Struct, frozen=True, tag=True):
-    """Forget every cached page that no running sequence holds. Answered by `Done`."""
+class Control(msgspec.Struct, frozen=True, tag=True):
+    """An operator's command. Answered by `Done` or `Refused`, when it has been carried out."""
 
     call_id: int
+    command: Command
 
 
 class Shutdown(msgspec.Struct, frozen=True, tag=True):
@@ -56,6 +58,7 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
     info: ModelInfo
     engine_id: str = ""
+    suspension: Suspension = Suspension()
 
 
 class StepDeltas(msgspec.Struct, frozen=True, tag=True):
@@ -73,10 +76,24 @@ class ProbeReply(msgspec.Struct, frozen=True, tag=True):
     stats: EngineStats
 
 
+class Suspended(msgspec.Struct, frozen=True, tag=True):
+    """What is suspended has changed; sent to every client, before the answer to who caused it."""
+
+    suspension: Suspension
+
+
 class Done(msgspec.Struct, frozen=True, tag=True):
-    """A call with a `call_id` has been carried out."""
+    """A call with a `call_id` has been carried out; `value` is what its command says."""
 
     call_id: int
+    value: int = 0
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """A call with a `call_id` could not be carried out; the engine goes on."""
+
+    call_id: int
+    error: ErrorInfo
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -85,5 +102,5 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     error: ErrorInfo
 
 
-ToEngine = AddRequest | AbortRequests | Probe | ResetPrefixCache | Shutdown
-ToClient = Ready | StepDeltas | ProbeReply | Done | Failed
+ToEngine = AddRequest | AbortRequests | Probe | Control | Shutdown
+ToClient = Ready | StepDeltas | ProbeReply | Suspended | Done | Refused | Failed

@@ -46,7 +46,7 @@ def main(load: Callable[[EngineConfig, Report], Loaded] = load_engine) -> int:
     try:
         loaded = load(order.config, Progress(sys.stderr).report)
         _compile_in_background(loaded)
-        EngineService(loaded.core, endpoint, loaded.info).serve()
+        EngineService(loaded.core, endpoint, loaded.info, loaded.facilities).serve()
     except SetupError as error:
         _say_farewell(endpoint, error)
         return EXIT_SETUP

@@ -9,19 +9,30 @@ from __future__ import annotations
 import collections
 import logging
 import secrets
+from collections.abc import Iterable
 
+from engine.commands import Suspension
+from engine.controller import Controller, Facilities, Surroundings
 from engine.core import EngineCore
-from engine.errors import EngineError, OverloadedError, RequestError
+from engine.errors import (
+    ConflictError,
+    EngineError,
+    OverloadedError,
+    RequestError,
+    SuspendedError,
+)
 from engine.messages import (
     AbortRequests,
     AddRequest,
+    Control,
     Done,
     Probe,
     ProbeReply,
     Ready,
-    ResetPrefixCache,
+    Refused,
     Shutdown,
     StepDeltas,
+    Suspended,
     ToEngine,
 )
 from engine.request import ErrorInfo, FinishReason, GenerateRequest, ModelInfo, TokenDelta
@@ -29,15 +40,19 @@ from engine.transport.endpoint import ClientId, Endpoint, Incoming
 
 IDLE_WAIT_S = 1.0
 STALLED_WAIT_S = 0.01
-"""Between looks at work that waits for a compilation, which needs the processor more than we."""
+"""Between looks at work that waits for a compilation or at a command that waits for a thread,
+which need the processor more than we."""
+SHUT_DOWN = ErrorInfo("EngineDiedError", "The engine was shut down.")
 
 _logger = logging.getLogger(__name__)
 
 
 def error_info(error: Exception) -> ErrorInfo:
     """An exception as it travels. Texts of unplanned exceptions stay in the log."""
-    if isinstance(error, OverloadedError):
-        return ErrorInfo("OverloadedError", error.message, retry_after_s=error.retry_after_s)
+    if isinstance(error, OverloadedError | SuspendedError):
+        return ErrorInfo(type(error).__name__, error.message, retry_after_s=error.retry_after_s)
+    if isinstance(error, ConflictError):
+        return ErrorInfo("ConflictError", error.message, code=error.code)
     if isinstance(error, RequestError):
         return ErrorInfo(type(error).__name__, error.message, param=error.param, code=error.code)
     if isinstance(error, EngineError):
@@ -48,10 +63,19 @@ def error_info(error: Exception) -> ErrorInfo:
 class EngineService:
     """Serves one core to the clients of one endpoint. One thread calls it."""
 
-    def __init__(self, core: EngineCore, endpoint: Endpoint, info: ModelInfo) -> None:
+    def __init__(
+        self,
+        core: EngineCore,
+        endpoint: Endpoint,
+        info: ModelInfo,
+        facilities: Facilities | None = None,
+    ) -> None:
         self._core = core
         self._endpoint = endpoint
-        self._ready = Ready(info, engine_id=secrets.token_hex(8))
+        self._info = info
+        self._engine_id = secrets.token_hex(8)
+        surroundings = Surroundings(self._deliver, self._end_requests, self._announce)
+        self._controller = Controller(core, facilities or Facilities(), surroundings)
         self._clients: set[ClientId] = set()
         self._owners: dict[str, ClientId] = {}
         self._open_sequences: dict[str, set[int]] = {}
@@ -72,14 +96,15 @@ class EngineService:
         """One turn; without work it waits up to `idle_wait_s` seconds for a message."""
         for incoming in self._endpoint.receive(self._wait_s(idle_wait_s)):
             self._take_in(incoming)
-        if self._core.has_work():
+        self._controller.go_on()
+        if self._controller.may_step and self._core.has_work():
             self._deliver(self._core.step())
         self._answer_probes()
 
     def _wait_s(self, idle_wait_s: float) -> float:
-        if not self._core.has_work():
-            return idle_wait_s
-        return STALLED_WAIT_S if self._core.is_stalled else 0.0
+        if self._controller.may_step and self._core.has_work():
+            return STALLED_WAIT_S if self._core.is_stalled else 0.0
+        return min(STALLED_WAIT_S, idle_wait_s) if self._controller.is_busy else idle_wait_s
 
     # ---- messages in
 
@@ -89,7 +114,8 @@ class EngineService:
             return
         if incoming.client_id not in self._clients:
             self._clients.add(incoming.client_id)
-            self._endpoint.send(incoming.client_id, self._ready)
+            ready = Ready(self._info, self._engine_id, self._controller.suspension)
+            self._endpoint.send(incoming.client_id, ready)
         self._obey(incoming.client_id, incoming.message)
 
     def _obey(self, client_id: ClientId, message: ToEngine) -> None:
@@ -101,14 +127,23 @@ class EngineService:
                     self._abort(client_id, request_id, sequence_indices)
             case Probe():
                 self._unproven.append((client_id, message))
-            case ResetPrefixCache(call_id):
-                self._core.reset_prefix_cache()
-                self._endpoint.send(client_id, Done(call_id))
+            case Control():
+                self._begin(client_id, message)
             case Shutdown():
                 self._is_stopping = True
 
+    def _begin(self, client_id: ClientId, control: Control) -> None:
+        def answer(value: int) -> None:
+            self._endpoint.send(client_id, Done(control.call_id, value))
+
+        def refuse(error: EngineError) -> None:
+            self._endpoint.send(client_id, Refused(control.call_id, error_info(error)))
+
+        self._controller.begin(control.command, answer, refuse)
+
     def _add(self, client_id: ClientId, request: GenerateRequest) -> None:
         try:
+            self._controller.verify_admitting()
             if request.request_id in self._owners:
                 raise RequestError("A request with this id is running.", param="request_id")
             self._core.add(request)
@@ -173,21 +208,48 @@ class EngineService:
         unproven, self._unproven = self._unproven, []
         if not unproven:
             return
-        step_age_s = self._core.prove_life()
+        may_launch = self._controller.may_launch
+        step_age_s = self._core.prove_life() if may_launch else self._core.step_age_s
         for client_id, probe in unproven:
             reply = ProbeReply(probe.probe_id, step_age_s, self._core.stats)
             self._endpoint.send(client_id, reply)
 
+    def _announce(self, suspension: Suspension) -> None:
+        for client_id in self._clients:
+            self._endpoint.send(client_id, Suspended(suspension))
+
+    # ---- requests that end before their time
+
+    def _end_requests(self, names: Iterable[str]) -> int:
+        """See `engine.commands.EndRequests`."""
+        wanted = frozenset(names)
+        request_ids = [
+            request_id for request_id in self._owners if not wanted or wanted & names_of(request_id)
+        ]
+        self._abort_with_deltas(request_ids, None)
+        return len(request_ids)
+
     def _abort_everything(self) -> None:
+        self._abort_with_deltas(list(self._owners), SHUT_DOWN)
+
+    def _abort_with_deltas(self, request_ids: list[str], error: ErrorInfo | None) -> None:
         deltas = [
             TokenDelta(
                 request_id=request_id,
                 sequence_index=sequence_index,
                 finish_reason=FinishReason.ABORT,
+                error=error,
             )
-            for request_id, still_open in self._open_sequences.items()
-            for sequence_index in sorted(still_open)
+            for request_id in request_ids
+            for sequence_index in sorted(self._open_sequences[request_id])
         ]
-        for request_id in list(self._owners):
+        for request_id in request_ids:
             self._core.abort(request_id)
         self._deliver(deltas)
+
+
+def names_of(request_id: str) -> frozenset[str]:
+    """What a request may be called by: `prefix-name-index-random` is also `prefix-name` (the id of
+    the answer) and `name` (the client's)."""
+    answer_id = request_id.rsplit("-", 2)[0]
+    return frozenset((request_id, answer_id, answer_id.partition("-")[2])) - {""}

@@ -9,34 +9,36 @@ from __future__ import annotations
 import array
 import asyncio
 import dataclasses
+from collections.abc import Callable
 
 from engine.errors import (
+    ConflictError,
     ContextLengthError,
     EngineDiedError,
     InvalidParameterError,
     OverloadedError,
     RequestError,
+    SuspendedError,
 )
 from engine.request import ErrorInfo, FinishReason, GenerateRequest, TokenDelta, TokenLogprobs
+
+EXCEPTIONS: dict[str, Callable[[ErrorInfo], Exception]] = {
+    "OverloadedError": lambda e: OverloadedError(e.message, retry_after_s=e.retry_after_s or 1.0),
+    "SuspendedError": lambda e: SuspendedError(e.message, retry_after_s=e.retry_after_s or 5.0),
+    "ConflictError": lambda e: ConflictError(e.message, code=e.code or "conflict"),
+    "ContextLengthError": lambda e: ContextLengthError(e.message, param=e.param or ""),
+    "InvalidParameterError": lambda e: InvalidParameterError(
+        e.message, param=e.param or "", code=e.code or "invalid_value"
+    ),
+    "RequestError": lambda e: RequestError(e.message, param=e.param, code=e.code),
+    "EngineDiedError": lambda e: EngineDiedError(e.message),
+}
 
 
 def to_exception(error: ErrorInfo) -> Exception | None:
     """The exception to raise for a refused request; None when the error belongs in a delta."""
-    param = error.param or ""
-    code = error.code or "invalid_value"
-    match error.kind:
-        case "OverloadedError":
-            return OverloadedError(error.message, retry_after_s=error.retry_after_s or 1.0)
-        case "ContextLengthError":
-            return ContextLengthError(error.message, param=param)
-        case "InvalidParameterError":
-            return InvalidParameterError(error.message, param=param, code=code)
-        case "RequestError":
-            return RequestError(error.message, param=error.param, code=error.code)
-        case "EngineDiedError":
-            return EngineDiedError(error.message)
-        case _:
-            return None
+    make = EXCEPTIONS.get(error.kind)
+    return make(error) if make else None
 
 
 @dataclasses.dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.flag_types import BOOLEAN, PATH, choice, integer, number, size
+from api.flag_types import BOOLEAN, PATH, PROFILER, choice, integer, number, size
 from api.flags.flag import Flag
 
 ENGINE = "Engine"
@@ -108,6 +108,15 @@ FLAGS = (
         group=ENGINE,
         fields=("engine.step_timeout_s",),
         help="A step that takes more seconds means the engine hangs; it is restarted.",
+    ),
+    Flag(
+        name="profiler-config",
+        kind=PROFILER,
+        group=ENGINE,
+        fields=("engine.profiler_config",),
+        environment=("VLLM_TORCH_PROFILER_DIR",),
+        help="Folder that /start_profile writes traces of the engine to (jax.profiler): the path, "
+        "or torch_profiler_dir in a JSON object. Default: no profiles.",
     ),
     Flag(
         name="check-invariants",

@@ -113,7 +113,9 @@ class ChatChoice(pydantic.BaseModel):
     index: int
     message: ResponseMessage
     logprobs: ChoiceLogprobs | None
-    finish_reason: Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+    finish_reason: Literal[
+        "stop", "length", "tool_calls", "content_filter", "function_call", "abort"
+    ]
     stop_reason: str | int | None
     token_ids: list[int] | None
     routed_experts: None

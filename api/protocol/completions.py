@@ -39,7 +39,7 @@ class CompletionChoice(pydantic.BaseModel):
     index: int
     text: str
     logprobs: CompletionLogprobs | None
-    finish_reason: Literal["stop", "length", "content_filter"]
+    finish_reason: Literal["stop", "length", "content_filter", "abort"]
     stop_reason: str | int | None
     token_ids: list[int] | None
     prompt_logprobs: list[Any] | None

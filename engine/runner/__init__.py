@@ -12,6 +12,8 @@
     handle       a launched step, and its results on the host
     memory       how many pages fit
     runner       launch
+    device_memory  freeing weights and pages for a while
+    profiler     traces of the process and its device
     model_files  what a model folder says of itself
     build        from a model's name to a runner that has run a real step
 

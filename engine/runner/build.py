@@ -22,10 +22,12 @@ from engine.config import (
     SchedulerConfig,
     resolve,
 )
+from engine.errors import ModelFormatError
 from engine.request import ModelInfo
 from engine.runner.arguments import StepProgram, make_program
 from engine.runner.buckets import Variant, all_buckets
 from engine.runner.compile import CompilationCounter, use_compile_cache
+from engine.runner.device_memory import DeviceMemory
 from engine.runner.devices import device_facts
 from engine.runner.executables import compile_step
 from engine.runner.memory import estimated_temporary_bytes, plan_pages
@@ -48,11 +50,13 @@ Report = Callable[[str, int, int], None]
 
 
 class ReadyRunner(NamedTuple):
-    """A runner that has run a step, and what the scheduler and the API must know of it."""
+    """A runner that has run a step, what the scheduler and the API must know of it, and how its
+    memory is freed for a while."""
 
     runner: Runner
     scheduler_config: SchedulerConfig
     info: ModelInfo
+    memory: DeviceMemory
 
 
 def make_runner(
@@ -103,7 +107,24 @@ def make_runner(
         runner,
         _scheduler_config(config, resolved, num_pages),
         _model_info(files, checkpoint, facts, runner, config),
+        DeviceMemory(runner, lambda: _load_again(program, files, checkpoint, config)),
     )
+
+
+def _load_again(
+    program: StepProgram, files: ModelFiles, checkpoint: Checkpoint | None, config: EngineConfig
+) -> list[jax.Array]:
+    """The weights from the checkpoint, whose files may hold other values than before.
+
+    Raises:
+        ModelFormatError: they cannot be read, or their shapes or number have changed.
+    """
+    again = None if checkpoint is None else open_checkpoint(files.folder)
+    if again is not None and checkpoint is not None and again.files != checkpoint.files:
+        raise ModelFormatError(
+            f"{files.folder.path}: the weight files are not those that were loaded at the start."
+        )
+    return _LoadingWeights(program, again, config.seed, lambda phase, done, total: None).result()
 
 
 class _LoadingWeights:

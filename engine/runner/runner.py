@@ -55,8 +55,9 @@ class Runner:
         self._limits = StepLimits(0, 0, False)
         # Pages and slot state pass from step to step; a step and a trial run must not both take
         # them. Launching is asynchronous, so the lock is held for microseconds.
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._is_closed = threading.Event()
+        self._has_pages = True
         self._weights: list[jax.Array] = []
         with counter.planned():
             self._reset = compile_reset(program, num_pages)
@@ -90,7 +91,33 @@ class Runner:
 
     def use_weights(self, weights: list[jax.Array]) -> None:
         """Take the model's weights, in the order of `program.placements`."""
-        self._weights = weights
+        with self._lock:
+            self._weights = weights
+            self._lock.notify_all()
+
+    def give_up_weights(self) -> list[jax.Array]:
+        """The weights, which are nobody's from now on; nothing is launched without any."""
+        with self._lock:
+            weights, self._weights = self._weights, []
+            return weights
+
+    def release_pages(self) -> None:
+        """Free pages and slot state; nothing is launched until `restore_pages`."""
+        with self._lock:
+            self._has_pages = False
+            self._release()
+
+    def restore_pages(self) -> None:
+        """Fresh pages and slot state after `release_pages`.
+
+        Raises:
+            Exception: the device has no room for them.
+        """
+        with self._lock:
+            self._kv, self._state = self._reset()
+            jax.block_until_ready(self._kv)
+            self._has_pages = True
+            self._lock.notify_all()
 
     def warm_up(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Compile every bucket, cheapest users first, and run each once on padding.
@@ -110,6 +137,8 @@ class Runner:
     def close(self) -> None:
         """Let a `warm_up` in another thread end after the compilation it is in."""
         self._is_closed.set()
+        with self._lock:
+            self._lock.notify_all()
 
     def _compile(self, bucket: Bucket) -> StepExecutable:
         with self._counter.planned():
@@ -130,9 +159,16 @@ class Runner:
     def _try_out(self, executable: StepExecutable) -> None:
         """The first run of an executable is slow; let nobody wait for it."""
         with self._lock:
+            # Before the first weights, too, nothing is tried out: `compile_first` needs none.
+            self._lock.wait_for(lambda: self._is_closed.is_set() or self._can_launch())
+            if self._is_closed.is_set():
+                return
             padding = pack_step(self._empty_shards(), _NO_PLAN, executable.fields, self._slots)
             outputs = self._call(executable, padding)
         outputs.results_RX.block_until_ready()
+
+    def _can_launch(self) -> bool:
+        return bool(self._weights) and self._has_pages
 
     # ---- steps
 

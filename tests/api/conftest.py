@@ -21,6 +21,7 @@ from api.metrics import Metrics
 from api.serve import bind
 from api.settings import ServerSettings
 from api.sse import run_unless_disconnected, sse_response
+from engine.commands import Suspension
 from engine.request import (
     EngineStats,
     FinishReason,
@@ -30,7 +31,12 @@ from engine.request import (
     TokenDelta,
 )
 
-OWN_RESOURCES = ("api.resources.health", "api.resources.metrics", "api.resources.docs")
+OWN_RESOURCES = (
+    "api.resources.health",
+    "api.resources.metrics",
+    "api.resources.docs",
+    "api.resources.management",
+)
 
 INFO = ModelInfo(
     architecture="llama",
@@ -59,11 +65,15 @@ class ScriptedEngine:
         self.info = INFO
         self.stats = EngineStats(num_pages=16, num_free_pages=12, total_steps=5)
         self.is_ready = True
+        self.suspension = Suspension()
         self.aborted: list[str] = []
         self.started: list[str] = []
         self.probe_error: Exception | None = None
         self.step_age_s = 0.0
         self.num_probes = 0
+        self.commands: list[object] = []
+        self.control_error: Exception | None = None
+        self.control_value = 0
         self.is_closed = asyncio.Event()
 
     @property
@@ -96,6 +106,12 @@ class ScriptedEngine:
         if self.probe_error is not None:
             raise self.probe_error
         return self.step_age_s
+
+    async def control(self, command: object, timeout_s: float | None = None) -> int:
+        self.commands.append(command)
+        if self.control_error is not None:
+            raise self.control_error
+        return self.control_value
 
     async def wait_ready(self) -> ModelInfo:
         return self.info

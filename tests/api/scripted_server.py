@@ -20,6 +20,7 @@ from api.model_text import ModelText
 from api.serve import Server
 from api.settings import ServerSettings
 from api.sse import sse_response
+from engine.commands import Suspension
 from engine.config import EngineConfig
 from engine.errors import EngineDiedError, ModelFormatError
 from engine.request import (
@@ -49,6 +50,7 @@ class Engine:
     stats = EngineStats()
     total_stats = EngineStats()
     is_ready = True
+    suspension = Suspension()
 
     def __init__(self, mode: str) -> None:
         self.mode = mode

@@ -46,6 +46,8 @@ CHECKS = [
     negative_data_rejection,
     unsupported_method,
 ]
+SUSPENDING = {"/pause", "/sleep", "/release_kv_cache_memory"}
+"""After these nothing is generated until somebody wakes the engine up."""
 # `derandomize` makes the examples a function of the document alone.
 FEW = settings(
     max_examples=25,
@@ -81,6 +83,8 @@ def verify(case: schemathesis.Case, url: str, session: requests.Session) -> None
     response = case.call_and_validate(
         base_url=url, session=session, headers=HEADERS, checks=CHECKS, timeout=60
     )
+    if case.path in SUSPENDING:
+        session.post(f"{url}/wake_up", headers=HEADERS, timeout=60)
     kind = response.headers.get("content-type", [""])[0]
     if response.status_code >= 400 and case.method != "HEAD":
         error = orjson.loads(response.content)["error"]

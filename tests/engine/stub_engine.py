@@ -9,6 +9,7 @@ import sys
 import time
 
 from engine.config import EngineConfig
+from engine.controller import Facilities
 from engine.core import EngineCore
 from engine.errors import ModelFormatError
 from engine.loading import Loaded, Report
@@ -28,13 +29,35 @@ class SlowRunner(WORLD["FakeRunner"]):
         return super().launch(plan)
 
 
+class Memory:
+    """Nothing to free."""
+
+    def release_pages(self):
+        pass
+
+    def restore_pages(self):
+        pass
+
+    def release_weights(self, *, keeps_copy):
+        pass
+
+    def restore_weights(self):
+        pass
+
+
 def load(config: EngineConfig, report: Report) -> Loaded:
     if config.model == "broken":
         raise ModelFormatError("config.json of broken is no JSON")
     if config.model == "slow":
         time.sleep(60)
     core = EngineCore(Scheduler(WORLD["CONFIG"], [WORLD["EOS"]]), SlowRunner())
-    return Loaded(core, WORLD["INFO"], lambda: report("compiling steps", 1, 1), lambda: None)
+    return Loaded(
+        core,
+        WORLD["INFO"],
+        lambda: report("compiling steps", 1, 1),
+        lambda: None,
+        Facilities(Memory()),
+    )
 
 
 if __name__ == "__main__":

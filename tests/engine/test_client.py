@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from engine.client import DIED_TOO_OFTEN, EngineClient, EngineState
+from engine.commands import Pause, PauseMode, ResetPrefixCache, Resume, Sleep, WakeUp
 from engine.config import EngineConfig
 from engine.errors import (
     ContextLengthError,
@@ -22,6 +23,7 @@ from engine.errors import (
     InvalidParameterError,
     ModelFormatError,
     OverloadedError,
+    SuspendedError,
 )
 from engine.host import OwnedProcess
 from engine.request import FinishReason
@@ -189,7 +191,7 @@ async def test_a_slow_reader_finds_its_tokens_merged(start, make_request):
 async def test_a_probe_is_answered_after_a_real_step(start):
     client, _ = await start()
     assert await client.probe(5.0) < 1.5
-    await client.reset_prefix_cache()
+    assert await client.control(ResetPrefixCache()) == 1
 
 
 async def test_a_killed_engine_comes_back_and_reruns_what_had_produced_nothing(start, make_request):
@@ -409,3 +411,41 @@ def test_a_client_process_imports_no_jax():
     script = "import engine.client, engine.llm, sys; print([m for m in sys.modules if m=='jax'])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+async def test_every_client_knows_what_is_suspended(start, make_request):
+    client, host = await start()
+    other = await EngineClient.attach(host.socket_path, step_timeout_s=STEP_TIMEOUT_S)
+    try:
+        await other.wait_ready()
+        await other.control(Pause())
+        await until(lambda: client.suspension.is_paused)
+        with pytest.raises(SuspendedError):
+            await collect(client, make_request("ada"))
+        await client.control(Resume())
+        await until(lambda: not other.suspension.is_paused)
+        assert len(tokens(await collect(other, make_request("ada")))) == 12
+    finally:
+        await other.close()
+
+
+async def test_a_sleeping_engine_is_not_taken_for_a_frozen_one(start):
+    client, _ = await start()
+    await client.control(Sleep(1))
+    await asyncio.sleep(2 * STEP_TIMEOUT_S)
+    assert client.num_restarts == 0
+    assert client.is_ready
+
+
+async def test_an_engine_lost_in_its_sleep_sleeps_on(start, make_request):
+    client, host = await start()
+    await client.control(Sleep(2, PauseMode.KEEP))
+    reader = asyncio.create_task(collect(client, make_request("ada")))
+    await asyncio.sleep(0.05)
+    os.kill(host.process_id, signal.SIGKILL)
+    await until(lambda: client.num_restarts == 1 and client.state is EngineState.READY)
+    await client.probe(5.0)
+    await until(lambda: client.suspension.sleep_level == 2)
+    assert not reader.done()
+    await client.control(WakeUp())
+    assert len(tokens(await reader)) == 12

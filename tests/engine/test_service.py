@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import pytest
 
+from engine.commands import ResetPrefixCache
 from engine.messages import (
     AbortRequests,
     AddRequest,
+    Control,
     Done,
     Probe,
     ProbeReply,
     Ready,
-    ResetPrefixCache,
     Shutdown,
     StepDeltas,
 )
@@ -123,9 +124,9 @@ def test_a_probe_is_answered_with_the_age_of_the_last_step(service, endpoint):
 
 
 def test_resetting_the_prefix_cache_is_confirmed(service, endpoint):
-    endpoint.put(ADA, ResetPrefixCache(3))
+    endpoint.put(ADA, Control(3, ResetPrefixCache()))
     service.turn(0.0)
-    assert endpoint.take(ADA)[-1] == Done(3)
+    assert endpoint.take(ADA)[-1] == Done(3, 1)
 
 
 def test_shutdown_ends_what_runs_with_abort(service, endpoint, make_request):

@@ -19,6 +19,7 @@ from api.services.chat import create_chat_completion
 from api.services.completions import create_completion
 from api.services.requests import Answer
 from api.settings import ServerSettings
+from engine.commands import Suspension
 from engine.request import (
     EngineStats,
     FinishReason,
@@ -103,6 +104,7 @@ class SpeakingEngine:
         self.info = INFO
         self.stats = EngineStats()
         self.is_ready = True
+        self.suspension = Suspension()
 
     @property
     def total_stats(self) -> EngineStats:

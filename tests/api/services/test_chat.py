@@ -397,7 +397,7 @@ async def test_a_failure_in_the_middle_is_an_error_event_and_done(speaking: Any)
         (FinishReason.ERROR, ErrorInfo("SequenceError", "NaN at /secret"), 500),
         (FinishReason.ERROR, ErrorInfo("OverloadedError", "full", retry_after_s=2.0), 503),
         (FinishReason.ERROR, ErrorInfo("InvalidParameterError", "bad", "seed", "x"), 400),
-        (FinishReason.ABORT, None, 503),
+        (FinishReason.ABORT, ErrorInfo("EngineDiedError", "shut down"), 503),
     ],
 )
 async def test_a_failed_sequence_is_an_error_and_never_a_stop(
@@ -409,6 +409,16 @@ async def test_a_failed_sequence_is_an_error_and_never_a_stop(
         await speaker.chat()
     assert caught.value.status == status
     assert "secret" not in caught.value.message
+
+
+async def test_what_an_operator_ended_says_so_and_keeps_its_text(speaking: Any) -> None:
+    speaker = speaking()
+    speaker.engine.bad_delta = TokenDelta(
+        request_id="", token_ids=(8,), finish_reason=FinishReason.ABORT
+    )
+    answer = await speaker.chat()
+    assert answer["choices"][0]["finish_reason"] == "abort"
+    assert answer["usage"]["completion_tokens"] == 1
 
 
 async def test_closing_a_stream_aborts_what_runs(speaking: Any) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import pytest
 import zmq
 
-from engine.messages import Done, Probe, ResetPrefixCache, ToClient
+from engine.messages import AbortRequests, Done, Probe, ToClient
 from engine.transport import sockets
 from engine.transport.connection import Connection
 from engine.transport.sockets import SocketEndpoint
@@ -60,9 +60,9 @@ async def until(is_true):
 async def test_messages_go_both_ways_in_order(endpoint, path):
     async with connected(path) as client:
         client.connection.send(Probe(1))
-        client.connection.send(ResetPrefixCache(2))
+        client.connection.send(AbortRequests(("r",)))
         first, second = await receive(endpoint, 2)
-        assert (first.message, second.message) == (Probe(1), ResetPrefixCache(2))
+        assert (first.message, second.message) == (Probe(1), AbortRequests(("r",)))
         for number in range(100):
             endpoint.send(first.client_id, Done(number))
         await until(lambda: len(client.received) == 100)

@@ -1,0 +1,35 @@
+"""One route, as a row of a table."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+Reach = Literal["public", "key", "operator"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One method of one path.
+
+    Attributes:
+        path: in OpenAPI's spelling, `/v1/models/{name}`.
+        query, body, response: `module:class` of a pydantic model; "" = none.
+        is_body_optional: no body means all defaults.
+        media: content type of a success without `response`.
+        can_stream: answers `text/event-stream` when the body says `stream: true`.
+        reach: who may call it: everyone, holders of a key, or the operator (a key, or a
+            loopback client of a server without keys).
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    summary: str
+    tag: str
+    query: str = ""
+    body: str = ""
+    is_body_optional: bool = False
+    response: str = ""
+    media: str = ""
+    can_stream: bool = False
+    reach: Reach = "key"
