@@ -19,6 +19,7 @@ class CompletionRequest(GenerationFields):
     """The body. Fields of later versions are listed in `later_fields.COMPLETIONS`."""
 
     prompt: Prompt
+    suffix: str | None = None
     logprobs: int | None = None
     max_tokens: int | None = 16
     add_special_tokens: bool = True

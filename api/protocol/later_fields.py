@@ -56,7 +56,7 @@ CHAT: dict[str, tuple[Any, ...]] = _BOTH | {
     "suffix": _OFF,
 }
 
-COMPLETIONS: dict[str, tuple[Any, ...]] = _BOTH | {"suffix": _OFF, "store": _OFF}
+COMPLETIONS: dict[str, tuple[Any, ...]] = _BOTH | {"store": _OFF}
 
 TOKENIZE: dict[str, tuple[Any, ...]] = {
     "media_io_kwargs": _OFF,

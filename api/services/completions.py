@@ -15,6 +15,7 @@ from api.services.completion_wire import CompletionEvents, CompletionJob, whole_
 from api.services.encoding import encode_text, truncate
 from api.services.events import EventStream, ended
 from api.services.generation import Generation, begin, merge
+from api.services.infill import infill_prompt, verify_infill
 from api.services.output import OutputSettings
 from api.services.rendering import RenderedPrompt
 from api.services.requests import (
@@ -64,6 +65,7 @@ async def prepare(
     verify_model(context, request.model)
     verify_streaming(request)
     verify_special_spacing(context, request)
+    verify_infill(context.tokenizer, request)
     count = num_sequences(request)
     given = split_prompts(request)
     if len(given) * count > MAX_CHOICES:
@@ -121,20 +123,42 @@ def split_prompts(request: CompletionRequest) -> list[str | list[int]]:
 async def _render(
     context: ServerContext, request: CompletionRequest, prompt: str | list[int]
 ) -> RenderedPrompt:
+    if request.suffix:
+        return await _render_infill(context, request, prompt, request.suffix)
     text = prompt if isinstance(prompt, str) else None
-    if isinstance(prompt, str):
-        ids = await encode_text(
-            context,
-            prompt,
-            param="prompt",
-            add_special_tokens=request.add_special_tokens,
-            is_bounded=request.truncate_prompt_tokens is None,
-        )
-    else:
-        ids = prompt
+    ids = await _ids(context, request, prompt, add_special_tokens=request.add_special_tokens)
     kept = truncate(tuple(ids), request, context.engine.info, request.max_tokens)
     await asyncio.sleep(0)  # many prompts must not hold the event loop
     return RenderedPrompt(token_ids=kept, text=text if len(kept) == len(ids) else None)
+
+
+async def _render_infill(
+    context: ServerContext, request: CompletionRequest, prompt: str | list[int], suffix: str
+) -> RenderedPrompt:
+    prompt_ids = await _ids(context, request, prompt, add_special_tokens=False)
+    suffix_ids = await encode_text(context, suffix, param="suffix", add_special_tokens=False)
+    ids = infill_prompt(
+        context.tokenizer, prompt_ids, suffix_ids, add_special_tokens=request.add_special_tokens
+    )
+    return RenderedPrompt(token_ids=ids, text=None)
+
+
+async def _ids(
+    context: ServerContext,
+    request: CompletionRequest,
+    prompt: str | list[int],
+    *,
+    add_special_tokens: bool,
+) -> list[int]:
+    if not isinstance(prompt, str):
+        return prompt
+    return await encode_text(
+        context,
+        prompt,
+        param="prompt",
+        add_special_tokens=add_special_tokens,
+        is_bounded=request.truncate_prompt_tokens is None,
+    )
 
 
 def _max_tokens(context: ServerContext, request: CompletionRequest, num_prompt_tokens: int) -> int:
