@@ -15,6 +15,7 @@ from models.config import DecoderConfig
 from models.layers.embedding import Embedding
 from models.layers.linear import Linear, linear
 from models.layers.rope import Rotation, rotations
+from models.logical_axes import logits_sharding
 from pallas_kernels.paged_attention import KVPages, RaggedBatch
 
 
@@ -46,7 +47,7 @@ class Decoder(nnx.Module):
         weight_dtype = dtype if weight_dtype is None else weight_dtype
         num_shards = 1 if mesh is None else mesh.shape["model"]
         _check_divides(config, num_shards)
-        self.config = config
+        self.config, self.mesh = config, mesh
         self.embed = Embedding(
             config.vocab_size,
             config.d_model,
@@ -103,6 +104,10 @@ class Decoder(nnx.Module):
         """Float32 `[R, V]` of hidden states that `__call__` returned; R is at least 8."""
         weight_VD = self.embed.weight if self.head is None else self.head.weight
         logits_RV = linear(hidden_RD, weight_VD[...])
+        if self.mesh is not None:
+            # Unsaid, XLA gathers the weight on every device when someone wants all logits whole.
+            sharding = logits_sharding(self.mesh, logits_RV.shape)
+            logits_RV = jax.lax.with_sharding_constraint(logits_RV, sharding)
         cap = self.config.logits_softcap
         return logits_RV if cap is None else cap * jnp.tanh(logits_RV / cap)
 

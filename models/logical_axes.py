@@ -3,7 +3,7 @@
 The mesh has two axes. "model" splits heads, feed-forward columns and vocabulary over devices that
 work on the same tokens (tensor parallelism). "data" splits rows of the step: every array of the
 ragged batch is then the shards' own batches one after another, each with its own page ids, and the
-pages of the pool are split alike.
+pages of the pool are split alike. Rows of logits are whole on every device.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ MESH_AXES: tuple[str, str] = ("data", "model")
 LOGICAL_TO_MESH: dict[str, str | None] = {
     "tokens": "data",
     "pages": "data",
+    "rows": None,
     "vocab": "model",
     "heads": "model",
     "kv_heads": "model",
@@ -41,6 +42,11 @@ def weight_sharding(mesh: Mesh, logical_axes: Sequence[str], shape: Sequence[int
         for axis, size in zip(partition_spec(logical_axes), shape, strict=True)
     )
     return NamedSharding(mesh, PartitionSpec(*axes))
+
+
+def logits_sharding(mesh: Mesh, shape: Sequence[int]) -> NamedSharding:
+    """Sharding of `[R, V]` as the matmul with a sharded weight leaves it."""
+    return weight_sharding(mesh, ("rows", "vocab"), shape)
 
 
 def heads_spec() -> PartitionSpec:

@@ -39,9 +39,9 @@ class Pair:
     config: DecoderConfig
     decoder: Decoder
 
-    def driver(self) -> PlainDriver:
-        """Ours on a fresh pool of pages."""
-        return PlainDriver(self.decoder, num_pages=24, page_size=16, max_pages_per_row=8)
+    def driver(self, kind: str = "") -> PlainDriver:
+        """Ours on a fresh pool of pages of that kind of attention."""
+        return PlainDriver(self.decoder, num_pages=24, max_pages_per_row=8, kind=kind)
 
     def expected(self, token_ids: list[int]) -> np.ndarray:
         """Transformers' logits `[tokens, V]`."""
