@@ -34,6 +34,8 @@ from pallas_kernels.paged_attention import (
     choose,
     make_kv_pages,
 )
+from pallas_kernels.threshold import Threshold
+from pallas_kernels.threshold import choose as choose_threshold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,7 @@ class StepProgram:
         mesh: devices.
         model: the decoder taken apart.
         attention: which kind serves it; its pages have the layout of that kind.
+        threshold: which kind of search the sampler uses.
         shardings: of packed integers and what is replicated.
         placements: rule and sharding of every weight, in the step's order.
     """
@@ -55,6 +58,7 @@ class StepProgram:
     mesh: Mesh
     model: StepModel
     attention: Choice
+    threshold: Choice
     shardings: StepShardings
     placements: tuple[Placement, ...]
 
@@ -161,6 +165,7 @@ def make_program(
             raise ModelFormatError(f"{decoder.architecture} has no rule that makes {parameter}.")
         placements.append(Placement(rule, parameter_sharding(mesh, rule)))
     shardings = step_shardings(mesh)
+    threshold = choose_threshold(config.platform, mesh.devices.flat[0])
     return StepProgram(
         decoder=decoder,
         config=config,
@@ -170,8 +175,10 @@ def make_program(
             treedef=treedef,
             num_alternatives=min(config.max_logprobs, decoder.vocab_size),
             replicated=shardings.replicated if mesh.size > 1 else None,
+            threshold=Threshold(threshold.kind, step_mesh),
         ),
         attention=choose_attention(decoder, config, mesh),
+        threshold=threshold,
         shardings=shardings,
         placements=tuple(placements),
     )

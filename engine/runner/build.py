@@ -85,8 +85,9 @@ def make_runner(
     verify_divisible(files.decoder, mesh, resolved.max_num_seqs)
     counter = CompilationCounter()
     program = make_program(files.decoder, resolved, mesh, files.rules)
-    if program.attention.fallback is not None:
-        _logger.warning("%s", program.attention.fallback)
+    for choice in (program.attention, program.threshold):
+        if choice.fallback is not None:
+            _logger.warning("%s", choice.fallback)
     num_pages = plan_pages(
         files.decoder,
         resolved,

@@ -29,6 +29,7 @@ from engine.sampling import (
 from engine.sampling.logprobs import Scores
 from models.decoder import Decoder
 from pallas_kernels.paged_attention import KVPages, RaggedBatch
+from pallas_kernels.threshold import Threshold
 
 NUM_GREEDY_COLUMNS = 2
 NUM_SCORE_COLUMNS = 2
@@ -64,12 +65,14 @@ class StepModel:
         treedef: of the weights' state; its leaves are the step's first argument.
         num_alternatives: ids reported beside each scored token.
         replicated: sharding of what every device must have whole; None on one device.
+        threshold: the sampler's search for the cuts of top_k and top_p.
     """
 
     graph: nnx.GraphDef[Decoder]
     treedef: Any
     num_alternatives: int
     replicated: jax.sharding.Sharding | None
+    threshold: Threshold
 
 
 class UnpackedStep(NamedTuple):
@@ -181,6 +184,7 @@ def _sample(
         inputs.num_output_R,
         inputs.ban_RB,
         model.num_alternatives,
+        model.threshold,
     )
     scores = Scores(output.logprob_R, output.rank_R, output.top_ids_RA, output.top_logprobs_RA)
     return jnp.concatenate([_pack_greedy(output), _pack_scores(scores)], axis=1), state

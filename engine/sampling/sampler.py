@@ -15,7 +15,8 @@ from engine.sampling.logprobs import score
 from engine.sampling.randomness import random_word
 from engine.sampling.ranking import best_id
 from engine.sampling.state import SlotState, remember
-from engine.sampling.truncate import truncated_weights
+from engine.sampling.truncate import PLAIN, truncated_weights
+from pallas_kernels.threshold import Threshold
 
 
 class SampleOutput(NamedTuple):
@@ -72,6 +73,7 @@ def sample_full(  # noqa: PLR0917 - the arrays of one step, in packing order
     num_output_R: jax.Array,
     ban_RB: jax.Array,
     num_alternatives: int,
+    threshold: Threshold = PLAIN,
 ) -> tuple[SampleOutput, SlotState]:
     """Everything `SamplingParams` can ask for, greedy rows included.
 
@@ -86,13 +88,15 @@ def sample_full(  # noqa: PLR0917 - the arrays of one step, in packing order
         ban_RB: int32, ids banned in this step (`bad_word_bans`), -1 = none. They are heeded only
             by sequences that have bad words, whose slot row was written.
         num_alternatives: static, A <= V.
+        threshold: static, the search for the cuts of top_k and top_p.
     """
     knobs = unpack(parameters_RF)
     raw_RV = clean(logits_RV)
     _, raw_best_R = best_id(raw_RV)
     logits_RV = adjust(raw_RV, state, slot_R, knobs, num_output_R, ban_RB)
     best_id_R, best_logit_R = best_id(logits_RV)
-    drawn_R = _draw(logits_RV, best_logit_R, knobs, output_position_R)
+    weight_RV = truncated_weights(logits_RV, best_logit_R, knobs, threshold)
+    drawn_R = _draw(weight_RV, knobs, output_position_R)
     token_R = jnp.where(knobs.temperature_R > 0, drawn_R, best_id_R)
     scores = score(raw_RV, raw_best_R, token_R, num_alternatives)
     is_invalid_R = (is_unusable(raw_best_R) | is_unusable(best_logit_R)) & is_sampling_R
@@ -100,9 +104,7 @@ def sample_full(  # noqa: PLR0917 - the arrays of one step, in packing order
     return output, remember(state, _writing_slot(state, slot_R, is_sampling_R), token_R)
 
 
-def _draw(
-    logits_RV: jax.Array, best_logit_R: jax.Array, knobs: Knobs, position_R: jax.Array
-) -> jax.Array:
+def _draw(weight_RV: jax.Array, knobs: Knobs, position_R: jax.Array) -> jax.Array:
     """An id from each row's truncated distribution, int32 [R]."""
     word_R = random_word(
         knobs.seed_low_R,
@@ -110,7 +112,7 @@ def _draw(
         knobs.sequence_index_R,
         position_R.astype(jnp.uint32),
     )
-    return pick(truncated_weights(logits_RV, best_logit_R, knobs), word_R)
+    return pick(weight_RV, word_R)
 
 
 def _writing_slot(state: SlotState, slot_R: jax.Array, is_sampling_R: jax.Array) -> jax.Array:

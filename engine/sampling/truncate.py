@@ -4,7 +4,8 @@ Ties: top_k keeps every id whose logit equals the k-th largest. top_p keeps the 
 likeliest ids that holds p of what min_p and top_k left, with every id as likely as its least.
 
 Each search is a dozen passes over the row. Where no row of the step asks for it, it would change
-nothing, and a CPU skips it; a GPU does not, because the host would have to wait for the answer.
+nothing, and a CPU skips it; XLA on a GPU does not, because the host would have to wait for the
+answer. The GPU's own kernel skips single rows.
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ from engine.sampling.knobs import Knobs
 from engine.sampling.logits import sortable
 from engine.sampling.mass import UNIT, sum_fractions
 from engine.sampling.randomness import multiply_high
-from engine.sampling.threshold import largest_cut
+from pallas_kernels.threshold import Threshold, weigh
+
+PLAIN = Threshold()
 
 
-def truncated_weights(logits_RV: jax.Array, best_logit_R: jax.Array, knobs: Knobs) -> jax.Array:
+def truncated_weights(
+    logits_RV: jax.Array, best_logit_R: jax.Array, knobs: Knobs, threshold: Threshold = PLAIN
+) -> jax.Array:
     """Weights proportional to the probabilities, int32 [R, V]; 0 is cut off.
 
     A row's weights are at least 0 and sum to less than 2**31. Before top_p cuts they sum to nearly
@@ -31,12 +36,14 @@ def truncated_weights(logits_RV: jax.Array, best_logit_R: jax.Array, knobs: Knob
     Args:
         logits_RV: adjusted logits, float32, -inf where banned.
         best_logit_R: largest of each row.
+        threshold: the search to use.
     """
     odds_RV = _odds(logits_RV, best_logit_R, knobs)
-    is_kept_RV = _is_in_top_k(logits_RV, knobs.top_k_R) & (odds_RV >= knobs.min_p_R[:, None])
+    is_kept_RV = _is_in_top_k(logits_RV, knobs.top_k_R, threshold)
+    is_kept_RV &= odds_RV >= knobs.min_p_R[:, None]
     odds_RV = lax.optimization_barrier(jnp.where(is_kept_RV, odds_RV, jnp.float32(0)))
     scale_R = jnp.float32(UNIT) / sum_fractions(odds_RV)
-    return _in_nucleus(odds_RV, scale_R, knobs.top_p_R)
+    return _in_nucleus(odds_RV, scale_R, knobs.top_p_R, threshold)
 
 
 def _odds(logits_RV: jax.Array, best_logit_R: jax.Array, knobs: Knobs) -> jax.Array:
@@ -45,37 +52,37 @@ def _odds(logits_RV: jax.Array, best_logit_R: jax.Array, knobs: Knobs) -> jax.Ar
     return jnp.exp((logits_RV - best_logit_R[:, None]) / temperature_R[:, None])
 
 
-def _is_in_top_k(logits_RV: jax.Array, top_k_R: jax.Array) -> jax.Array:
+def _is_in_top_k(logits_RV: jax.Array, top_k_R: jax.Array, threshold: Threshold) -> jax.Array:
     """bool [R, V]: logit at least the k-th largest; everywhere where top_k is 0."""
-    vocab_size = logits_RV.shape[1]
-    is_off_R = (top_k_R <= 0) | (top_k_R > vocab_size)
-    num_kept_R = jnp.where(is_off_R, jnp.int32(vocab_size), top_k_R)
+    is_asked_for_R = (top_k_R > 0) & (top_k_R <= logits_RV.shape[1])
 
     def search() -> jax.Array:
         key_RV = lax.optimization_barrier(sortable(logits_RV))
-        cut_R = largest_cut(key_RV, jnp.ones_like, num_kept_R)
+        cut_R = threshold.largest_cut(key_RV, jnp.where(is_asked_for_R, top_k_R, 0))
         return key_RV >= cut_R[:, None]
 
-    return _where_asked_for(~is_off_R, search, lambda: jnp.ones(logits_RV.shape, jnp.bool_))
+    if threshold.skips_rows:
+        return search()
+    return _where_asked_for(is_asked_for_R, search, lambda: jnp.ones(logits_RV.shape, jnp.bool_))
 
 
-def _in_nucleus(odds_RV: jax.Array, scale_R: jax.Array, top_p_R: jax.Array) -> jax.Array:
+def _in_nucleus(
+    odds_RV: jax.Array, scale_R: jax.Array, top_p_R: jax.Array, threshold: Threshold
+) -> jax.Array:
     """`truncated_weights` from the odds of the ids left by min_p and top_k (0 elsewhere)."""
-
-    def weigh(key_RV: jax.Array) -> jax.Array:
-        odds_RV = lax.bitcast_convert_type(key_RV, jnp.float32)
-        return (odds_RV * scale_R[:, None]).astype(jnp.int32)
-
     # Bits of floats in [0, 1] are ordered and lie below 2**30.
     key_RV = lax.bitcast_convert_type(odds_RV, jnp.int32)
-    total_R = jnp.sum(weigh(key_RV), axis=1)
+    total_R = jnp.sum(weigh(key_RV, scale_R), axis=1)
     share_R = _share(total_R, top_p_R)
+    is_asked_for_R = share_R < total_R
 
     def search() -> jax.Array:
-        cut_R = largest_cut(key_RV, weigh, share_R, num_bits=30)
-        return jnp.where(key_RV >= cut_R[:, None], weigh(key_RV), jnp.int32(0))
+        cut_R = threshold.largest_cut(key_RV, jnp.where(is_asked_for_R, share_R, 0), scale_R)
+        return jnp.where(key_RV >= cut_R[:, None], weigh(key_RV, scale_R), jnp.int32(0))
 
-    return _where_asked_for(share_R < total_R, search, lambda: weigh(key_RV))
+    if threshold.skips_rows:
+        return search()
+    return _where_asked_for(is_asked_for_R, search, lambda: weigh(key_RV, scale_R))
 
 
 def _where_asked_for(

@@ -89,6 +89,8 @@ def test_a_step_on_an_h100_keeps_the_host_free_and_the_pages_in_place(
     _, facts = compile_for_h100(step, *given, donate_argnums=(1, 2))
     pages = jax.tree.leaves(given[1])
     assert len(facts.kernels) >= program.decoder.num_layers
+    num_cuts = sum("threshold_cut" in kernel.name for kernel in facts.kernels)
+    assert num_cuts == (2 if bucket.variant is Variant.FULL else 0)
     assert not facts.faults(
         kv_shape=pages[0].shape, kv_bytes=num_bytes(pages), temp_budget=GPU_TEMPORARY_BYTES
     )
