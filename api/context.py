@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from quart import current_app
 
 from api.errors import engine_failed, unavailable
+from api.model_formats import ModelFormats
 from api.readiness import Readiness
 from api.settings import ServerSettings
 
@@ -28,6 +29,7 @@ class ServerContext:
         chat_template: None when the model has no template and none was given.
         model_names: names clients may use; the first is the one answers carry.
         default_sampling: defaults from generation_config.json and the operator's overrides.
+        formats: how the model writes calls and thoughts.
         model_root: what `/v1/models` gives as `root`.
         created: Unix time of start, in seconds.
     """
@@ -41,6 +43,7 @@ class ServerContext:
     metrics: Metrics
     model_root: str
     created: int
+    formats: ModelFormats = dataclasses.field(default_factory=ModelFormats)
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -34,8 +34,7 @@ BOOLEANS = ALWAYS_ON | frozenset(
     jit-monitor-verbose long-prefill-token-threshold-adaptive disable-chunked-mm-input
     scheduler-reserve-full-isl disable-hybrid-kv-cache-manager enable-flashinfer-autotune
     monokernel disable-log-stats aggregate-engine-logging fail-on-environ-validation
-    trust-request-mm-kwargs enable-auto-tool-choice
-    enable-per-request-metrics enable-log-outputs enable-log-deltas
+    trust-request-mm-kwargs enable-per-request-metrics enable-log-outputs enable-log-deltas
     cohere-is-reasoning-model log-error-stack tokens-only enable-scale-out
     disable-uvicorn-access-log enable-ssl-refresh enable-offline-docs
     enable-flash-late-interaction headless grpc disable-log-requests use-v2-block-manager
@@ -53,7 +52,7 @@ VALUES = frozenset(
     logits-processors io-processor-plugin renderer-num-workers download-dir
     safetensors-load-strategy safetensors-prefetch-num-threads safetensors-prefetch-block-size
     model-loader-extra-config ignore-patterns pt-load-map-location attention-backend mamba-backend
-    mamba-ssu-algorithm mamba-cache-philox-rounds reasoning-parser reasoning-parser-plugin
+    mamba-ssu-algorithm mamba-cache-philox-rounds reasoning-parser-plugin
     distributed-executor-backend pipeline-parallel-size master-addr master-port nnodes node-rank
     distributed-timeout-seconds cpu-distributed-timeout-seconds numa-bind-nodes numa-bind-cpus
     device-ids decode-context-parallel-size dcp-comm-backend dcp-kv-cache-interleave-size
@@ -83,7 +82,7 @@ VALUES = frozenset(
     reasoning-config kernel-config additional-config structured-outputs-config aux-output-config
     watchdog-config optimization-level performance-mode weight-transfer-config
     gdn-prefill-backend kda-prefill-backend kda-decode-backend lora-modules
-    chat-template-content-format tool-call-parser tool-parser-plugin
+    chat-template-content-format tool-parser-plugin
     tool-strict-level tool-server max-log-len cohere-format anthropic-disabled-thinking-effort
     fingerprint-mode fingerprint-value grpc-port data-parallel-supervisor-port
     dp-supervisor-probe-interval-s dp-supervisor-probe-timeout-s

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from api import sampling_defaults
+from api.model_formats import ModelFormats, choose_formats
 from api.settings import ServerSettings
 from engine.config import EngineConfig
 from engine.errors import SetupError
@@ -33,6 +34,7 @@ class ModelText:
     Attributes:
         default_sampling: parameters for requests that do not set them, by vLLM's names;
             `max_new_tokens` is there as `max_tokens`.
+        formats: how the model writes calls and thoughts.
         root: what `/v1/models` gives as `root`.
     """
 
@@ -40,6 +42,7 @@ class ModelText:
     chat_template: ChatTemplate | None
     default_sampling: dict[str, Any]
     root: str
+    formats: ModelFormats = dataclasses.field(default_factory=ModelFormats)
 
 
 def load_model_text(settings: ServerSettings, config: EngineConfig) -> ModelText:
@@ -52,12 +55,23 @@ def load_model_text(settings: ServerSettings, config: EngineConfig) -> ModelText
     folder = find_model_folder(config.model, config.revision)
     tokenizer_folder = find_model_folder(config.tokenizer) if config.tokenizer else folder
     tokenizer = Tokenizer.from_folder(tokenizer_folder)
+    template = load_chat_template(settings.chat_template, tokenizer)
     return ModelText(
         tokenizer=tokenizer,
-        chat_template=load_chat_template(settings.chat_template, tokenizer),
+        chat_template=template,
+        formats=choose_formats(settings, read_model_type(folder), template and template.source),
         default_sampling=load_default_sampling(settings, folder),
         root=config.model or folder.name,
     )
+
+
+def read_model_type(folder: Path) -> str | None:
+    """`model_type` of config.json; None when it has none."""
+    source = ModelFolder(folder)
+    if not source.has("config.json"):
+        return None
+    kind = source.json_object("config.json").get("model_type")
+    return kind if isinstance(kind, str) else None
 
 
 def load_chat_template(choice: str, tokenizer: Tokenizer) -> ChatTemplate | None:

@@ -184,6 +184,7 @@ class Server:
             metrics=state.metrics,
             model_root=text.root,
             created=int(time.time()),
+            formats=text.formats,
         )
 
     async def _watch(self, state: ServerState, engine: OwnedEngine, lifecycle: Lifecycle) -> None:

@@ -76,4 +76,7 @@ class ServerSettings:
     default_chat_template_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     trust_request_chat_template: bool = False
     reasoning_effort_map: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    tool_call_parser: str = "auto"
+    reasoning_parser: str = "auto"
+    enable_auto_tool_choice: bool = True
     exclude_tools_when_tool_choice_none: bool = False

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from api.flag_types import BOOLEAN, JSON
+from api.flag_types import BOOLEAN, JSON, choice
 from api.flags.flag import Flag
+from api.model_formats import AUTO, OFF
+from api.parsers.reasoning import REASONING_PARSERS
+from api.parsers.tools import TOOL_PARSERS
 
 TOOLS = "Tools and reasoning"
 
 FLAGS = (
+    Flag(
+        name="tool-call-parser",
+        kind=choice(AUTO, OFF, *sorted(TOOL_PARSERS)),
+        group=TOOLS,
+        fields=("server.tool_call_parser",),
+        help="How the model writes calls of tools; auto goes by its chat template and family.",
+    ),
+    Flag(
+        name="enable-auto-tool-choice",
+        kind=BOOLEAN,
+        group=TOOLS,
+        fields=("server.enable_auto_tool_choice",),
+        help="Let the model choose whether to call a tool; without it, `tool_choice` auto is 400.",
+    ),
+    Flag(
+        name="reasoning-parser",
+        kind=choice(AUTO, OFF, *sorted(REASONING_PARSERS)),
+        group=TOOLS,
+        fields=("server.reasoning_parser",),
+        help="How the model marks its thoughts; auto goes by its chat template and family, none "
+        "leaves them in the content.",
+    ),
     Flag(
         name="reasoning-effort-map",
         kind=JSON,

@@ -33,6 +33,7 @@ class ChatCompletionRequest(GenerationFields):
     functions: Functions | None = None
     function_call: FunctionCallChoice | None = None
     reasoning_effort: ReasoningEffort | None = None
+    include_reasoning: bool | None = True
     verbosity: Literal["low", "medium", "high"] | None = None
 
     add_generation_prompt: bool = True

@@ -51,7 +51,6 @@ CHAT: dict[str, tuple[Any, ...]] = _BOTH | {
     "web_search_options": _NULL,
     "moderation": _NULL,
     "store": _OFF,
-    "include_reasoning": (None, True),
     "prompt_cache_options": _OFF,
     "suffix": _OFF,
 }

@@ -11,11 +11,13 @@ from api.context import ServerContext
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.later_fields import CHAT, refuse_later_fields, refuse_media
 from api.protocol.parse import parse_body
-from api.services.chat_wire import ChatJob, chat_events, whole_answer
+from api.services.chat_job import ChatJob
+from api.services.chat_reading import formats_of, make_reading, output_settings
+from api.services.chat_stream import chat_events
+from api.services.chat_wire import whole_answer
 from api.services.encoding import truncate
 from api.services.events import EventStream, ended
 from api.services.generation import Generation, begin, merge
-from api.services.output import OutputSettings
 from api.services.rendering import render_chat
 from api.services.requests import (
     Answer,
@@ -27,7 +29,7 @@ from api.services.requests import (
     verify_streaming,
 )
 from api.services.sampling import build_sampling, choose_max_tokens, num_sequences
-from api.services.tool_plan import ToolPlan, plan_tools, shown_tools
+from api.services.tool_plan import plan_tools, shown_tools
 from engine.errors import InvalidParameterError
 from engine.request import GenerateRequest
 from engine.validation import verify_request
@@ -66,7 +68,7 @@ async def prepare(
     count = num_sequences(request)
     limit, param = _requested_max_tokens(request)
     plan = plan_tools(request)
-    _verify_calls_nothing(plan)
+    formats = formats_of(context, plan)
     rendered = await render_chat(context, request, shown_tools(context, plan))
     info = context.engine.info
     token_ids = truncate(rendered.token_ids, request, info, limit)
@@ -92,26 +94,20 @@ async def prepare(
         arrival_time_s=time.time(),
     )
     verify_request(generate, info, prompt_param="messages")
+    text = rendered.text or ""
+    settings = output_settings(context, formats, request, text)
     return ChatJob(
         context=context,
         request=request,
         identity=identity,
         prompt=dataclasses.replace(rendered, token_ids=token_ids),
-        generation=Generation(context, generate, OutputSettings.of(request)),
+        generation=Generation(context, generate, settings),
+        plan=plan,
+        reading=make_reading(formats, request, plan, text),
         role=_role(context, request),
         echoed=_echoed(context, request),
         num_top=sampling.logprobs if num_top is not None else None,
     )
-
-
-def _verify_calls_nothing(plan: ToolPlan) -> None:
-    if plan.mode != "none":
-        raise InvalidParameterError(
-            f"Unsupported parameter: '{plan.param}' other than 'none' is not supported by this "
-            "version of the server.",
-            param=plan.param,
-            code="unsupported_parameter",
-        )
 
 
 def _requested_max_tokens(request: ChatCompletionRequest) -> tuple[int | None, str]:

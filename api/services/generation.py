@@ -33,6 +33,7 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """OpenAI's usage object; details are always filled."""
@@ -42,7 +43,7 @@ class Usage:
             "completion_tokens": self.completion_tokens,
             "prompt_tokens_details": {"cached_tokens": self.cached_tokens, "audio_tokens": 0},
             "completion_tokens_details": {
-                "reasoning_tokens": 0,
+                "reasoning_tokens": self.reasoning_tokens,
                 "audio_tokens": 0,
                 "accepted_prediction_tokens": 0,
                 "rejected_prediction_tokens": 0,
@@ -75,6 +76,11 @@ class Generation:
     def num_tokens(self) -> int:
         """Tokens generated so far, of all sequences."""
         return sum(output.num_tokens for output in self._outputs)
+
+    @property
+    def num_reasoning_tokens(self) -> int:
+        """Of those, the tokens that are thoughts."""
+        return sum(output.num_reasoning_tokens for output in self._outputs)
 
     @property
     def _is_finished(self) -> bool:
@@ -155,6 +161,7 @@ def usage_of(generations: Sequence[Generation]) -> Usage:
         sum(len(generation.request.prompt_token_ids) for generation in generations),
         sum(generation.num_tokens for generation in generations),
         sum(generation.num_cached_tokens for generation in generations),
+        sum(generation.num_reasoning_tokens for generation in generations),
     )
 
 

@@ -9,6 +9,7 @@ import dataclasses
 
 from api.errors import APIError, from_error_info
 from api.protocol.base import SamplingFields
+from api.services.thoughts import ThoughtMarks, ThoughtMeter
 from engine.request import FinishReason, TokenDelta, TokenLogprobs
 from engine.text.detokenizer import IncrementalDetokenizer
 from engine.text.stop import StopStringMatcher
@@ -21,12 +22,16 @@ class OutputSettings:
 
     Attributes:
         min_tokens: stop strings count only after so many tokens.
+        shown_special_ids: special tokens that stay in the text in any case, for parsers.
+        thoughts: where the model's thoughts are; None when nobody counts them.
     """
 
     stop: tuple[str, ...] = ()
     include_stop_str_in_output: bool = False
     skip_special_tokens: bool = True
     min_tokens: int = 0
+    shown_special_ids: frozenset[int] = frozenset()
+    thoughts: ThoughtMarks | None = None
 
     @classmethod
     def of(cls, request: SamplingFields) -> OutputSettings:
@@ -75,8 +80,11 @@ class SequenceOutput:
         self._index = index
         self._settings = settings
         self._detokenizer = IncrementalDetokenizer(
-            tokenizer, skip_special_tokens=settings.skip_special_tokens
+            tokenizer,
+            skip_special_tokens=settings.skip_special_tokens,
+            shown_special_ids=settings.shown_special_ids,
         )
+        self._thoughts = None if settings.thoughts is None else ThoughtMeter(settings.thoughts)
         self._stops = StopStringMatcher(
             settings.stop, include_stop=settings.include_stop_str_in_output
         )
@@ -84,6 +92,11 @@ class SequenceOutput:
         self.is_finished = False
         self.is_stopped_here = False
         self._chunk = self._empty_chunk()
+
+    @property
+    def num_reasoning_tokens(self) -> int:
+        """Of `num_tokens`, those that are thoughts."""
+        return 0 if self._thoughts is None else self._thoughts.num_tokens
 
     def push(self, delta: TokenDelta) -> OutputChunk | None:
         """Take in a delta; the chunk it completes, if any.
@@ -112,12 +125,16 @@ class SequenceOutput:
         self.num_tokens += 1
         chunk.token_ids.append(token_id)
         chunk.text_offsets.append(self._detokenizer.num_characters)
+        if self._thoughts is not None:
+            self._thoughts.take_token(self._detokenizer.num_characters)
         if delta.logprobs is not None:
             chunk.logprobs.append(delta.logprobs[position])
 
     def _take_text(self, text: str) -> None:
         if not text:
             return
+        if self._thoughts is not None:
+            self._thoughts.take_text(text)
         match = self._stops.push(text, can_stop=self.num_tokens > self._settings.min_tokens)
         self._chunk.text += match.text
         if match.stop is not None:
@@ -134,6 +151,8 @@ class SequenceOutput:
 
     def _end(self, reason: str, cause: str | int | None) -> None:
         self.is_finished = True
+        if self._thoughts is not None:
+            self._thoughts.finish()
         self._chunk.finish_reason = reason
         self._chunk.stop_reason = cause
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
+from api.parsers.tool_spec import CUSTOM_INPUT
 from api.protocol.messages import FunctionToolCall, Message, ToolCall
-from api.services.template_tools import CUSTOM_INPUT
 from engine.errors import InvalidParameterError
 from engine.text.chat_template import ChatTemplate
 

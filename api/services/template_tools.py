@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from api.parsers.tool_spec import CUSTOM_INPUT
 from api.protocol.tools import CustomDefinition, FunctionTool, Tool
-
-CUSTOM_INPUT = "input"
-"""The one argument of a custom tool where templates and models know functions alone."""
 
 
 def template_tools(tools: Sequence[Tool]) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ class ToolPlan:
         is_restricted: `allowed_tools` left some of the tools out.
         is_parallel: more than one call may be made.
         is_legacy: the request has `functions`; the answer has `function_call`.
-        param: the field that chose, as the client spells it.
+        source: the field that has the tools, as the client spells it.
     """
 
     tools: tuple[Tool, ...] = ()
@@ -43,7 +43,7 @@ class ToolPlan:
     is_restricted: bool = False
     is_parallel: bool = True
     is_legacy: bool = False
-    param: str = "tool_choice"
+    source: Literal["tools", "functions"] = "tools"
 
     @property
     def is_forced(self) -> bool:
@@ -164,7 +164,7 @@ def _plan_functions(request: ChatCompletionRequest) -> ToolPlan:
         called, mode = (), "none"
     return ToolPlan(
         tools=tools, names=called, mode=mode, is_parallel=False, is_legacy=True,
-        param="function_call",
+        source="functions",
     )  # fmt: skip
 
 

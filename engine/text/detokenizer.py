@@ -21,15 +21,23 @@ class IncrementalDetokenizer:
 
     Arguments:
         skip_special_tokens: special tokens give no text.
+        shown_special_ids: but for these.
 
     Attributes:
         num_characters: length of all text given so far. Read before `push`, it is the offset at
             which that token's text begins.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, skip_special_tokens: bool = True) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        skip_special_tokens: bool = True,
+        shown_special_ids: frozenset[int] = frozenset(),
+    ) -> None:
         self._tokenizer = tokenizer
-        self._skipped = tokenizer.special_ids if skip_special_tokens else frozenset[int]()
+        skipped = tokenizer.special_ids if skip_special_tokens else frozenset[int]()
+        self._skipped = skipped - shown_special_ids
         self._utf8 = _UTF8("replace") if tokenizer.is_byte_exact else None
         self._window: list[int] = []
         self._num_shown = 0

@@ -15,6 +15,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from api.context import ServerContext
 from api.metrics import Metrics
+from api.model_formats import ModelFormats
 from api.services.chat import create_chat_completion
 from api.services.completions import create_completion
 from api.services.requests import Answer
@@ -233,6 +234,7 @@ async def read_events(answer: Answer) -> list[Any]:
 def make_speaker(*texts: str, template: str | None = TEMPLATE, **options: Any) -> Speaker:
     engine = SpeakingEngine(*texts)
     defaults = options.pop("default_sampling", {})
+    formats = options.pop("formats", ModelFormats())
     context = ServerContext(
         settings=ServerSettings(**options),
         engine=engine,
@@ -243,6 +245,7 @@ def make_speaker(*texts: str, template: str | None = TEMPLATE, **options: Any) -
         metrics=Metrics("test-model"),
         model_root="models/test",
         created=1,
+        formats=formats,
     )
     return Speaker(engine, context)
 

@@ -1,0 +1,75 @@
+"""A chat request that was accepted, and what all its answers have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from api.context import ServerContext
+from api.protocol.chat import ChatCompletionRequest
+from api.services import logprobs as wire
+from api.services.generation import Generation
+from api.services.reading import Reading
+from api.services.rendering import RenderedPrompt
+from api.services.requests import Identity
+from api.services.tool_plan import ToolPlan
+from engine.request import TokenLogprobs
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChatJob:
+    """A request that was accepted.
+
+    Attributes:
+        plan: what the request wants of tools.
+        reading: how the generated text becomes a message.
+        role: whose message the answer is.
+        echoed: text that `echo` puts before each answer.
+        num_top: alternatives shown per token; None without `logprobs`.
+    """
+
+    context: ServerContext
+    request: ChatCompletionRequest
+    identity: Identity
+    prompt: RenderedPrompt
+    generation: Generation
+    plan: ToolPlan
+    reading: Reading
+    role: str
+    echoed: str
+    num_top: int | None
+
+    @property
+    def is_plain(self) -> bool:
+        """Chunks carry text alone."""
+        request, options = self.request, self.request.stream_options
+        has_usage = options is not None and bool(options.continuous_usage_stats)
+        return self.num_top is None and not request.return_token_ids and not has_usage
+
+    @property
+    def names_tokens_by_id(self) -> bool:
+        """`return_tokens_as_token_ids`, of the request or of the server."""
+        flag = self.request.return_tokens_as_token_ids
+        return self.context.settings.return_tokens_as_token_ids if flag is None else flag
+
+    def logprobs(self, entries: list[TokenLogprobs]) -> dict[str, Any] | None:
+        """The member `logprobs` of a choice; None when nobody asked for it."""
+        if self.num_top is None:
+            return None
+        return wire.chat_logprobs(
+            self.context.tokenizer, entries, self.num_top, self.names_tokens_by_id
+        )
+
+    def finish_reason(self, reason: str | None, num_calls: int) -> str | None:
+        """`reason`, unless the choice ended by itself after a call.
+
+        As with OpenAI and vLLM, a call of the one tool that the request named is a `stop`.
+        """
+        if reason != "stop" or not num_calls or self.plan.mode == "named":
+            return reason
+        return "function_call" if self.plan.is_legacy else "tool_calls"
+
+
+def given_if(flag: bool | None, value: Any) -> Any:
+    """`value` if it was asked for, else None."""
+    return value if flag else None
