@@ -60,7 +60,6 @@ class ChatTemplate:
         special_tokens: `bos_token`, `eos_token` and the like, by name.
 
     Attributes:
-        source: the Jinja text.
         content_format: `openai` when the template goes through content parts itself, `string`
             when it wants each message's content as one text.
         takes_text: content may be one text; false only where `openai` is the sole format.
@@ -78,7 +77,6 @@ class ChatTemplate:
             raise TemplateError("The chat template is too long.")
         environment = BoundedEnvironment()
         environment.filters["tojson"] = _tojson
-        self.source = source
         outside: dict[str, Any] = {"raise_exception": _raise, "strftime_now": _strftime_now}
         environment.globals.update(outside)
         self._special_tokens = dict(special_tokens or {})
