@@ -55,6 +55,11 @@ class Answer:
         self._events.append(ToolCallStart(self.num_calls, name, call_id))
         self.num_calls += 1
 
+    def drop_space(self) -> None:
+        """White space since the last call stood before its closing text."""
+        if self._space is not None:
+            self._space.clear()
+
     def arguments(self, text: str) -> None:
         """`text` is part of the arguments of the last call begun."""
         self._add("arguments", text)

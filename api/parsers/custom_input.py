@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 
 from api.parsers.answer import Answer
 from api.parsers.events import ContentDelta, Event, ToolCallDelta, ToolCallStart
-from api.parsers.reader import Mismatch, Reader, Take, Waiting
+from api.parsers.literals import escaped_string
+from api.parsers.reader import Reader, Waiting
 from api.parsers.script import ScriptedParser
 from api.parsers.tool_spec import CUSTOM_INPUT, ToolSpec
-
-_PLAIN = re.compile(r'[^"\\]*')
-_HEX = re.compile(r"[0-9A-Fa-f]{4}")
 
 
 class RawInputs:
@@ -57,50 +53,7 @@ def _raw_input(reader: Reader, answer: Answer) -> Waiting[None]:
     yield from reader.spaces()
     yield from reader.expect('"')
     reader.commit()
-    yield from decoded_string(reader, answer.content)
+    yield from escaped_string(reader, '"', answer.content)
     yield from reader.spaces()
     yield from reader.expect("}")
     reader.commit()
-
-
-def decoded_string(reader: Reader, take: Take) -> Waiting[None]:
-    """Read a JSON string after its opening quote, with the closing one; what it says is taken.
-
-    Raises:
-        Mismatch: it does not end.
-    """
-    while True:
-        yield from reader.run(_PLAIN, take)
-        if (yield from reader.skip()) == '"':
-            reader.commit()
-            return
-        take((yield from _escape(reader)))
-        reader.commit()
-
-
-def _escape(reader: Reader) -> Waiting[str]:
-    character = yield from reader.skip()
-    if character != "u":
-        return _decoded(character) or "\\" + character
-    digits = yield from _four(reader)
-    if digits[:2].lower() in ("d8", "d9", "da", "db") and (yield from reader.one_of("\\u")):
-        return _decoded(f"u{digits}\\u" + (yield from _four(reader)))
-    return _decoded("u" + digits)
-
-
-def _four(reader: Reader) -> Waiting[str]:
-    digits = ""
-    for _ in range(4):
-        digits += yield from reader.skip()
-    if not _HEX.fullmatch(digits):
-        raise Mismatch
-    return digits
-
-
-def _decoded(escape: str) -> str:
-    """What `\\escape` says; "" if it says nothing. Halves of a pair read as U+FFFD."""
-    try:
-        text = json.loads(f'"\\{escape}"')
-    except ValueError:
-        return ""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

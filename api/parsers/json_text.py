@@ -146,7 +146,7 @@ def json_call(
         elif key in keys.id and not is_begun:
             call_id = yield from json_name(reader)
         elif key in keys.ignored:
-            yield from json_name(reader)
+            yield from reader.expect('"function"')
         elif key in keys.arguments and not is_begun and not early:
             if name is None:
                 yield from _read_aside(reader, early)

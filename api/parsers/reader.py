@@ -77,6 +77,11 @@ class Reader:
         self._aside.clear()
         return text
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether everything that has arrived was consumed."""
+        return self._at >= len(self._text)
+
     def peek(self) -> Waiting[str]:
         """The next character; "" at the end."""
         while self._at >= len(self._text):

@@ -64,9 +64,11 @@ def calls_after(openings: Sequence[str], closings: Sequence[str], call: ReadCall
             try:
                 if marker in openings:
                     yield from call(reader, answer, marker)
-                elif marker not in owed:
+                elif marker in owed:
+                    owed.remove(marker)
+                    answer.drop_space()
+                else:
                     raise Mismatch
-                owed.discard(marker)
                 reader.commit()
             except Mismatch:
                 answer.content(reader.rejected())

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from api.parsers.events import OutputParser
-from api.parsers.reasoning.tags import tagged
+from api.parsers.reasoning.tags import Tags, tagged
 from api.parsers.script import Script, ScriptedParser
 
 
@@ -18,10 +18,13 @@ class ReasoningFormat:
         name: vLLM's name.
         models: which models write so, for people.
         start, end: the texts around the thoughts; `start` may be in the prompt already.
+        other_starts, other_ends: variants of them.
         is_open_by_default: the model's answer begins within its thoughts, unless the prompt ended
             them; else it begins with `start`, if it thinks at all.
         ends_before: texts that end the thoughts as `end` does, and belong to what follows.
-        is_content_too: the thoughts and their marks are content (vLLM's `append_think`).
+        around_answer: texts around the content, if the format has them.
+        answer_begin: after which text the content begins, if that is not `end`.
+        special: special tokens within `start` and `end`, where these are not tokens themselves.
         script: another state machine than that of marked thoughts; told whether the thoughts are
             open at the start.
         model_types, template_marks: as in `ToolFormat`.
@@ -31,9 +34,13 @@ class ReasoningFormat:
     models: str
     start: str
     end: str
+    other_starts: tuple[str, ...] = ()
+    other_ends: tuple[str, ...] = ()
     is_open_by_default: bool = False
     ends_before: tuple[str, ...] = ()
-    is_content_too: bool = False
+    around_answer: tuple[str, str] | None = None
+    answer_begin: str = ""
+    special: tuple[str, ...] = ()
     script: Callable[[bool], Script] | None = None
     model_types: frozenset[str] = frozenset()
     template_marks: tuple[tuple[str, ...], ...] = ()
@@ -41,7 +48,13 @@ class ReasoningFormat:
     @property
     def markers(self) -> tuple[str, ...]:
         """Texts the parser looks for; they must stay although special tokens are skipped."""
-        return (self.start, self.end, *self.ends_before)
+        around = self.around_answer or ()
+        return (self.start, self.end, *self.ends_before, *around, *self.special)
+
+    @property
+    def answer_begins_after(self) -> str:
+        """The text after which content begins, and a grammar of the content with it."""
+        return self.answer_begin or self.end
 
     def is_open_at_start(self, prompt_text: str, *, is_continued: bool = False) -> bool:
         """Whether the answer begins within the thoughts.
@@ -50,22 +63,24 @@ class ReasoningFormat:
             prompt_text: the rendered prompt, or its end.
             is_continued: the prompt ends within the assistant's message, which `prompt_text` is.
         """
-        start, end = self.start.strip(), self.end.strip()
         if is_continued:
-            return prompt_text.rfind(start) > prompt_text.rfind(end)
+            return prompt_text.rfind(self.start) > prompt_text.rfind(self.end)
         tail = prompt_text.rstrip()
-        if tail.endswith(start):
+        if tail.endswith(self.start):
             return True
-        return self.is_open_by_default and not tail.endswith(end)
+        return self.is_open_by_default and not tail.endswith(self.end)
 
     def make_parser(self, *, is_open: bool) -> OutputParser:
         """A parser of one sequence. Arguments: is_open: what `is_open_at_start` said."""
         if self.script is not None:
             return ScriptedParser(self.script(is_open))
-        ends = (self.end, *self.ends_before)
-        return ScriptedParser(
-            tagged(self.start, ends, is_open=is_open, is_content_too=self.is_content_too)
+        tags = Tags(
+            starts=(self.start, *self.other_starts),
+            ends=(self.end, *self.other_ends),
+            ends_before=self.ends_before,
+            around_answer=self.around_answer,
         )
+        return ScriptedParser(tagged(tags, is_open=is_open))
 
     def is_native_for(self, model_type: str | None, chat_template: str | None) -> bool:
         """Whether a model with this config and chat template thinks so."""

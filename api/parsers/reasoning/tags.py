@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Sequence
 
 from api.parsers.answer import Answer
 from api.parsers.reader import Markers, Reader, Take, Waiting
@@ -12,32 +12,61 @@ from api.parsers.script import Script, rest_is_content
 _NEWLINES = re.compile(r"\n*")
 
 
-def tagged(
-    start: str, ends: Sequence[str], *, is_open: bool, is_content_too: bool = False
-) -> Script:
-    """A script: `start` thoughts `ends[0]` content.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tags:
+    """The texts of one format.
+
+    Attributes:
+        starts, ends: around the thoughts; any of them.
+        ends_before: texts that end the thoughts as well, and belong to what follows.
+        around_answer: texts around the content after the thoughts, if the format has them.
+    """
+
+    starts: tuple[str, ...]
+    ends: tuple[str, ...]
+    ends_before: tuple[str, ...] = ()
+    around_answer: tuple[str, str] | None = None
+
+
+def tagged(tags: Tags, *, is_open: bool) -> Script:
+    """A script: start, thoughts, end, content.
 
     Arguments:
-        ends: the first is the format's own; the others are content that ends the thoughts.
-        is_open: the thoughts began in the prompt; `start` may be repeated.
-        is_content_too: everything is content, the marks as well.
+        is_open: the thoughts began in the prompt; the start may be repeated.
     """
-    markers = Markers(ends)
+    markers = Markers([*tags.ends, *tags.ends_before])
 
     def script(reader: Reader, answer: Answer) -> Waiting[None]:
-        if is_content_too:
-            answer.content(start if is_open else "")
-            return
         yield from reader.spaces()
-        if not (yield from reader.one_of(start)) and not is_open:
-            return
-        reader.commit()
-        thoughts = WithoutOuterNewlines(answer.reasoning)
-        end = yield from reader.until(markers, thoughts.take)
-        if end == ends[0]:
-            yield from reader.run(_NEWLINES)
+        if (yield from reader.one_of(*tags.starts)) or is_open:
             reader.commit()
-        answer.content(reader.rejected())
+            thoughts = WithoutOuterNewlines(answer.reasoning)
+            end = yield from reader.until(markers, thoughts.take)
+            if end in tags.ends:
+                yield from reader.run(_NEWLINES)
+                reader.commit()
+        yield from _answer(reader, answer, tags)
+
+    return script
+
+
+def _answer(reader: Reader, answer: Answer, tags: Tags) -> Waiting[None]:
+    if tags.around_answer is not None:
+        begin, end = tags.around_answer
+        if (yield from reader.one_of(begin)):
+            reader.commit()
+            content = WithoutOuterNewlines(answer.content)
+            yield from reader.until(Markers([end]), content.take)
+            reader.commit()
+    answer.content(reader.rejected())
+    yield from rest_is_content(reader, answer)
+
+
+def all_content(start: str, *, is_open: bool) -> Script:
+    """A script: the thoughts with their marks are content, also a start in the prompt."""
+
+    def script(reader: Reader, answer: Answer) -> Waiting[None]:
+        answer.content(start if is_open else "")
         yield from rest_is_content(reader, answer)
 
     return script

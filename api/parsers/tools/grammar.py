@@ -16,6 +16,7 @@ from api.parsers.tool_spec import ToolSpec
 from engine.errors import InvalidParameterError
 
 ANY_TEXT = r"/(.|\n)*/"
+_SPECIAL_IN_REGEX = re.compile(r"[][.^$*+?{}\\|()/]")
 
 
 class GrammarWriter:
@@ -47,9 +48,30 @@ class GrammarWriter:
         """Whether the text is one special token."""
         return text in self._special
 
-    def json(self, schema: Mapping[str, Any] | bool) -> str:
+    def json(self, schema: Mapping[str, Any]) -> str:
         """The expression of a JSON value by its schema."""
         return self.rule("%json " + json.dumps(schema))
+
+    def json_arguments(self, tool: ToolSpec) -> str:
+        """The expression of a call's arguments as a JSON object.
+
+        Raises:
+            InvalidParameterError: its input has a grammar, which JSON strings cannot follow.
+        """
+        if tool.input_lark is not None:
+            raise self.refuse(tool, "its input stands in a JSON string; a regex would do")
+        return self.json(tool.schema)
+
+    def ended(self, body: str, end: str) -> str:
+        """The expression of the shortest text of a regex that `end` follows, with it.
+
+        A special token in `end` ends the text by itself; what comes before it is part of the text.
+        """
+        pieces = self._splitter.split(end) if self._splitter else [end]
+        regex = f"/{body}{escaped(pieces[0])}/"
+        if len(pieces) == 1:
+            return self.rule(regex, "[lazy]")
+        return f"{self.rule(regex)} {self.literal(end[len(pieces[0]) :])}"
 
     def rule(self, body: str, attributes: str = "") -> str:
         """Add a rule; its name. Only a rule may hold `%json` or be lazy."""
@@ -80,6 +102,11 @@ class GrammarWriter:
         return json.dumps({"grammars": [main, *self._parts]})
 
 
+def escaped(text: str) -> str:
+    """The regex of exactly this text."""
+    return _SPECIAL_IN_REGEX.sub(r"\\\g<0>", text).replace("\n", r"\n")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CallGrammar:
     """What an answer with calls is made of: `begin open call close (between open
@@ -92,7 +119,10 @@ class CallGrammar:
         begin, open, close, between, end: plain text around the calls.
         not_text: regex of the first character with which an answer that is no call may begin,
             for formats without a trigger.
-        lead: regex of what may come before the first call.
+        lead: the expression of what may come before the first call.
+        within: the expression of text that may have calls in it, told that of a trigger with what
+            follows; None: text and calls in turn.
+        is_single: an answer has one call at most.
     """
 
     call: Callable[[GrammarWriter, ToolSpec], str]
@@ -103,7 +133,9 @@ class CallGrammar:
     between: str = ""
     end: str = ""
     not_text: str = ""
-    lead: str = r"\n{0,2}"
+    lead: Callable[[GrammarWriter], str] = lambda writer: r"/\n{0,2}/"
+    within: Callable[[GrammarWriter, str], str] | None = None
+    is_single: bool = False
 
 
 def write_grammar(
@@ -119,13 +151,14 @@ def write_grammar(
     writer = GrammarWriter(format_name, special_tokens)
     expressions = " | ".join(shape.call(writer, tool) for tool in tools)
     call = writer.rule(f"({expressions}) {writer.literal(shape.close)}")
+    parallel = parallel and not shape.is_single
     calls = [writer.literal((shape.begin + shape.open).removeprefix(shape.trigger)), call]
     if parallel and (at_least_one or shape.begin):
         calls.append(f"({writer.literal(shape.between + shape.open)} {call})*")
     calls.append(writer.literal(shape.end))
     after_trigger = writer.rule(" ".join(filter(None, calls)))
     if at_least_one:
-        return writer.text(f"/{shape.lead}/ {writer.literal(shape.trigger)} {after_trigger}")
+        return writer.text(f"{shape.lead(writer)} {writer.literal(shape.trigger)} {after_trigger}")
     return writer.text(_within_text(writer, shape, after_trigger, parallel))
 
 
@@ -133,12 +166,10 @@ def _within_text(
     writer: GrammarWriter, shape: CallGrammar, after_trigger: str, parallel: bool
 ) -> str:
     """Text with calls in it: from a trigger on only calls fit."""
+    if shape.within is not None:
+        return shape.within(writer, f"{writer.literal(shape.trigger)} {after_trigger}")
     if not shape.trigger:
         return rf"{after_trigger} | /(\s*{shape.not_text}(.|\n)*)?/"
-    if writer.is_special(shape.trigger):
-        trigger = writer.rule(f"{ANY_TEXT} {writer.literal(shape.trigger)}")
-    else:
-        # lazy: the text ends at the first trigger, and no longer text can be meant
-        trigger = writer.rule(f"{ANY_TEXT} {writer.literal(shape.trigger)}", "[lazy]")
+    trigger = writer.ended(r"(.|\n)*", shape.trigger)
     section = f"({trigger} {after_trigger})"
     return f"{section}* {ANY_TEXT}" if parallel else f"{section} | {ANY_TEXT}"

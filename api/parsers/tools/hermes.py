@@ -5,6 +5,7 @@ Source: the chat templates of Hermes-2-Pro and Qwen2.5/Qwen3.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 
 from api.parsers.answer import Answer
@@ -33,15 +34,15 @@ def json_object(key: str = "arguments") -> Callable[[GrammarWriter, ToolSpec], s
     """The expression of `{"name": …, "arguments": …}`."""
 
     def call(writer: GrammarWriter, tool: ToolSpec) -> str:
-        head = writer.literal(f'{{"name": "{tool.name}", "{key}": ')
-        return f"({head} {writer.json(tool.schema)} {writer.literal('}')})"
+        head = writer.literal(f'{{"name": {json.dumps(tool.name)}, "{key}": ')
+        return f'{head} {writer.json_arguments(tool)} "}}"'
 
     return call
 
 
 HERMES = ToolFormat(
     name="hermes",
-    models="Hermes 2/3, Qwen2.5, Qwen3, QwQ, the embedded model",
+    models="Hermes 2 and 3, Qwen2.5, Qwen3, QwQ, Granite 4, the embedded model",
     sample='<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>',
     script=json_between(OPENING, CLOSING),
     call_grammar=CallGrammar(
@@ -53,6 +54,42 @@ HERMES = ToolFormat(
     ),
     markers=(OPENING, CLOSING),
     partner="qwen3",
-    model_types=frozenset({"qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen2_vl", "qwen2_5_vl"}),
+    model_types=frozenset({"qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "granitemoehybrid"}),
     template_marks=((OPENING, '{"name": '), (OPENING, '{\\"name\\": ')),
+)
+
+LONGCAT = ToolFormat(
+    name="longcat",
+    models="LongCat-Flash",
+    sample="<longcat_tool_call>"
+    '{"name": "get_weather", "arguments": {"city": "Paris"}}</longcat_tool_call>',
+    script=json_between("<longcat_tool_call>", "</longcat_tool_call>"),
+    call_grammar=CallGrammar(
+        trigger="<longcat_tool_call>",
+        open="<longcat_tool_call>",
+        call=json_object(),
+        close="</longcat_tool_call>",
+        between="\n",
+    ),
+    markers=("<longcat_tool_call>", "</longcat_tool_call>"),
+    model_types=frozenset({"longcat_flash"}),
+    template_marks=(("<longcat_tool_call>",),),
+)
+
+INTERNLM = ToolFormat(
+    name="internlm",
+    models="InternLM 2.5",
+    sample="<|action_start|><|plugin|>\n"
+    '{"name": "get_weather", "parameters": {"city": "Paris"}}<|action_end|>',
+    script=json_between("<|action_start|><|plugin|>", "<|action_end|>"),
+    call_grammar=CallGrammar(
+        trigger="<|action_start|>",
+        open="<|action_start|><|plugin|>\n",
+        call=json_object("parameters"),
+        close="<|action_end|>",
+        between="\n",
+    ),
+    markers=("<|action_start|>", "<|plugin|>", "<|action_end|>"),
+    model_types=frozenset({"internlm2"}),
+    template_marks=(("<|action_start|>", "<|plugin|>"),),
 )

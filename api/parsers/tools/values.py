@@ -1,0 +1,201 @@
+"""Grammars of values that are not JSON: raw text in tags, and literals of other dialects."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+from api.parsers.schema import ALL_KINDS, Schema, kinds, properties, resolved
+from api.parsers.tool_spec import ToolSpec
+from api.parsers.tools.grammar import GrammarWriter
+from engine.errors import InvalidParameterError
+
+_DEFINITIONS = ("$defs", "definitions")
+_COMBINED = ("anyOf", "oneOf")
+_UNSUPPORTED = ("allOf", "if", "not", "patternProperties", "dependentRequired", "propertyNames")
+_MAX_DEPTH = 8
+_EMPTY = '""'
+
+
+def json_part(writer: GrammarWriter, schema: Schema, root: Schema) -> str:
+    """The expression of a JSON value by a part of a tool's schema."""
+    definitions = {key: root[key] for key in _DEFINITIONS if key in root}
+    return writer.json({**definitions, **schema})
+
+
+def arguments_of(
+    writer: GrammarWriter, tool: ToolSpec
+) -> tuple[Schema, dict[str, Any], frozenset[str]]:
+    """The resolved schema, its properties, and which of them are required.
+
+    Raises:
+        InvalidParameterError: the schema is not that of an object with named properties.
+    """
+    schema = resolved(tool.schema, tool.schema)
+    unknown = [word for word in (*_COMBINED, *_UNSUPPORTED) if word in schema]
+    if unknown:
+        raise writer.refuse(tool, f"its schema has '{unknown[0]}' beside its properties")
+    required = frozenset(map(str, schema.get("required") or ()))
+    named = properties(schema)
+    return schema, named | {key: {} for key in sorted(required - named.keys())}, required
+
+
+def raw_value(writer: GrammarWriter, schema: Any, root: Schema, end: str) -> str:
+    """The expression of a value as text, and `end` after it: strings raw, the rest JSON."""
+    found = resolved(schema, root)
+    for word in _COMBINED:
+        if word in found:
+            options = cast("list[Any]", found[word])
+            each = [raw_value(writer, option, root, end) for option in options]
+            return "(" + " | ".join(each) + ")"
+    closing = writer.literal(end)
+    choices = [found["const"]] if "const" in found else found.get("enum")
+    if choices is not None:
+        return "(" + " | ".join(map(writer.literal, map(_raw, choices))) + f") {closing}"
+    if "string" in kinds(found, root):
+        return writer.ended(_string_regex(found), end)
+    return f"{json_part(writer, found, root)} {closing}"
+
+
+def _raw(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _string_regex(schema: Schema) -> str:
+    pattern = schema.get("pattern")
+    if isinstance(pattern, str):
+        return anchored(pattern)
+    low, high = schema.get("minLength", 0), schema.get("maxLength", "")
+    return r"(.|\n)*" if (low, high) == (0, "") else rf"(.|\n){{{low},{high}}}"
+
+
+def anchored(pattern: str) -> str:
+    """A JSON schema's pattern, which may match anywhere, as a regex of the whole text."""
+    head = "" if pattern.startswith("^") else r"(.|\n)*"
+    tail = "" if re.search(r"(?<!\\)(\\\\)*\$$", pattern) else r"(.|\n)*"
+    inner = pattern.removeprefix("^")
+    inner = inner if tail else inner.removesuffix("$")
+    return re.sub(r"(?<!\\)/", r"\/", f"{head}({inner}){tail}")
+
+
+@dataclasses.dataclass(frozen=True)
+class LiteralStyle:
+    """How a dialect of `api.parsers.literals` is written.
+
+    Attributes:
+        string: the expression of a string by its schema.
+        words: how true, false and null are written.
+        key: the text of an object's key, up to its value.
+    """
+
+    string: Callable[[GrammarWriter, Schema], str]
+    words: Mapping[Any, str]
+    key: Callable[[str], str]
+
+
+class LiteralGrammar:
+    """The grammar of one tool's values in such a style."""
+
+    def __init__(self, style: LiteralStyle, writer: GrammarWriter, tool: ToolSpec) -> None:
+        self._style = style
+        self._writer = writer
+        self._tool = tool
+        self._root = tool.schema
+
+    def value(self, schema: Any, depth: int = 0) -> str:
+        """The expression of a value.
+
+        Raises:
+            InvalidParameterError: the schema is too deep or recursive, or asks too much.
+        """
+        if depth > _MAX_DEPTH:
+            raise self._refused(f"its schema is nested deeper than {_MAX_DEPTH}")
+        found = resolved(schema, self._root)
+        for word in _COMBINED:
+            if word in found:
+                options = cast("list[Any]", found[word])
+                return _one_of(self.value(option, depth + 1) for option in options)
+        choices = [found["const"]] if "const" in found else found.get("enum")
+        if choices is not None:
+            return _one_of(map(self._choice, choices))
+        value_kinds = kinds(found, self._root)
+        if value_kinds == ALL_KINDS:
+            value_kinds = frozenset({"string", "number", "boolean", "null"})
+        return _one_of(self._of(kind, found, depth) for kind in sorted(value_kinds))
+
+    def _choice(self, value: Any) -> str:
+        if isinstance(value, str):
+            return self._style.string(self._writer, {"const": value})
+        if isinstance(value, dict | list):
+            raise self._refused("its schema has a list or object among fixed values")
+        return self._writer.literal(self._word(value))
+
+    def _word(self, value: Any) -> str:
+        if isinstance(value, bool) or value is None:
+            return self._style.words[value]
+        return json.dumps(value)
+
+    def _of(self, kind: str, schema: Schema, depth: int) -> str:
+        if kind == "string":
+            return self._style.string(self._writer, schema)
+        if kind == "boolean":
+            return _one_of(self._writer.literal(self._style.words[word]) for word in (True, False))
+        if kind == "null":
+            return self._writer.literal(self._style.words[None])
+        if kind == "array":
+            return self._array(schema, depth)
+        if kind == "object":
+            return self._object(schema, depth)
+        return json_part(self._writer, {**schema, "type": kind}, self._root)
+
+    def _array(self, schema: Schema, depth: int) -> str:
+        if schema.keys() & {"prefixItems", "uniqueItems", "contains"}:
+            raise self._refused("its schema asks for more of a list than its items")
+        low, high = schema.get("minItems", 0), schema.get("maxItems")
+        if high == 0:
+            return '"[]"'
+        item = self._writer.rule(self.value(schema.get("items", {}), depth + 1))
+        most = "" if high is None else max(high - 1, 0)
+        filled = f'"[" {item} (", " {item}){{{max(low - 1, 0)},{most}}} "]"'
+        return f"({filled})" if low else f'("[]" | {filled})'
+
+    def _object(self, schema: Schema, depth: int) -> str:
+        required = frozenset(map(str, schema.get("required") or ()))
+        named = properties(schema)
+        named |= {key: {} for key in sorted(required - named.keys())}
+        members = {
+            key: f"{self._writer.literal(self._style.key(key))} {self.value(value, depth + 1)}"
+            for key, value in named.items()
+        }
+        return f'"{{" {members_of(self._writer, members, required, ", ")} "}}"'
+
+    def _refused(self, why: str) -> InvalidParameterError:
+        return self._writer.refuse(self._tool, why)
+
+
+def _one_of(expressions: Iterable[str]) -> str:
+    return "(" + " | ".join(expressions) + ")"
+
+
+def members_of(
+    writer: GrammarWriter, members: Mapping[str, str], required: frozenset[str], separator: str
+) -> str:
+    """The expression of members in their order, those not required or not.
+
+    Every suffix of the members is a rule, once with and once without a member before it.
+    """
+    comma = writer.literal(separator) if separator else ""
+    first, later = "", ""
+    for key, expression in reversed(list(members.items())):
+        following = later
+        with_comma = f"{comma} {expression} {following}"
+        alone = f"{expression} {following}"
+        if key in required:
+            first, later = writer.rule(alone), writer.rule(with_comma)
+        else:
+            first = writer.rule(f"{alone} | {first or _EMPTY}")
+            later = writer.rule(f"{with_comma} | {following or _EMPTY}")
+    return first
