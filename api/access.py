@@ -27,6 +27,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPENAI_VERSION = "2020-10-01"
+MAX_DIGITS = 19
 SCOPE_KEY = "servax.request"
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 
@@ -41,6 +42,7 @@ class RequestState:
         request_id: from the client's X-Request-Id when that is sane, else made here.
         started_s: `time.perf_counter()` at the first byte.
         handler: the matched route's pattern, `none` when no route matched; set by `api.app`.
+        request_bytes: the body's length as the client gave it; 0 when it gave none.
         status: of the answer; 499 when the client went away before there was one.
         closers: awaited when the exchange is over, however it ended.
     """
@@ -50,6 +52,7 @@ class RequestState:
     started_s: float
     handler: str = "none"
     status: int = 499
+    request_bytes: int = 0
     response_bytes: int = 0
     closers: list[Callable[[], Awaitable[None]]] = dataclasses.field(
         default_factory=list[Callable[[], Awaitable[None]]]
@@ -153,11 +156,15 @@ class AccessMiddleware:
 
 
 def _new_state(scope: Scope) -> RequestState:
-    given: str | None = None
-    for name, value in scope["headers"]:
-        if name.lower() == b"x-request-id":
-            given = value.decode("latin-1")
-    return RequestState(choose_request_id(given), scope["method"], time.perf_counter())
+    headers = {name.lower(): value for name, value in scope["headers"]}
+    given = headers.get(b"x-request-id")
+    length = headers.get(b"content-length", b"")
+    return RequestState(
+        choose_request_id(None if given is None else given.decode("latin-1")),
+        scope["method"],
+        time.perf_counter(),
+        request_bytes=int(length) if length.isdigit() and len(length) < MAX_DIGITS else 0,
+    )
 
 
 def _headers(state: RequestState) -> list[tuple[bytes, bytes]]:

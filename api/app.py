@@ -36,7 +36,9 @@ RESOURCES = (
 def make_state(settings: ServerSettings, model_name: str) -> ServerState:
     """The state of a server that has no engine yet."""
     return ServerState(
-        settings=settings, metrics=Metrics(model_name), admission=Admission(settings)
+        settings=settings,
+        metrics=Metrics(model_name, shows_old_names=bool(settings.show_hidden_metrics_for_version)),
+        admission=Admission(settings),
     )
 
 

@@ -1,21 +1,12 @@
-"""The `servax` command. Each subcommand is imported when it is called."""
+"""The `servax` command. Each subcommand is imported when it is called; help and `docs/flags.md`
+are made of the one table `COMMANDS`."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
-
-USAGE = """usage: servax COMMAND [arguments]
-
-commands:
-  serve [MODEL] [flags]   serve a model behind an OpenAI-compatible API
-  chat [--url URL]        talk to a server in the terminal
-  bench NAME [arguments]  run a benchmark (from a checkout of the repository)
-
-servax --version          print the version
-servax COMMAND --help     say more about a command
-"""
 
 EXIT_USAGE = 2
 
@@ -24,14 +15,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in {"-h", "--help", "help"}:
-        sys.stdout.write(USAGE)
+        sys.stdout.write(usage())
         return 0 if words else EXIT_USAGE
     if words[0] in {"-V", "--version", "version"}:
         return print_version()
     command = COMMANDS.get(words[0])
     if command is None:
         return complain("servax", f"unknown command {words[0]!r}; try servax --help")
-    return command(words[1:])
+    return command.run(words[1:])
 
 
 def print_version() -> int:
@@ -71,6 +62,24 @@ def chat(arguments: list[str]) -> int:
     return chat_main(arguments)
 
 
+def complete(arguments: list[str]) -> int:
+    """`servax complete`."""
+    from api.complete_terminal import main as complete_main
+
+    return complete_main(arguments)
+
+
+def run_batch(arguments: list[str]) -> int:
+    """`servax run-batch`."""
+    from api.flag_parser import UsageError
+    from api.run_batch import main as batch_main
+
+    try:
+        return batch_main(arguments)
+    except UsageError as error:
+        return complain("servax run-batch", str(error))
+
+
 def bench(arguments: list[str]) -> int:
     """`servax bench`: runs `python -m bench` of the checkout around this package, if any."""
     import pathlib
@@ -93,7 +102,51 @@ def complain(program: str, message: str) -> int:
     return EXIT_USAGE
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"serve": serve, "chat": chat, "bench": bench}
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One subcommand.
+
+    Attributes:
+        usage: what is typed after its name.
+        summary: one line of help.
+        run: takes the words after the name; gives the exit code.
+    """
+
+    usage: str
+    summary: str
+    run: Callable[[list[str]], int]
+
+
+COMMANDS = {
+    "serve": Command("[MODEL] [flags]", "serve a model behind an OpenAI-compatible API", serve),
+    "chat": Command("[--url URL]", "talk to a server in the terminal", chat),
+    "complete": Command(
+        "[--url URL] [-q PROMPT]", "have a server continue prompts in the terminal", complete
+    ),
+    "run-batch": Command(
+        "-i IN -o OUT [flags]", "answer a file of requests without a server", run_batch
+    ),
+    "bench": Command("NAME [arguments]", "run a benchmark (from a checkout)", bench),
+}
+
+
+def usage() -> str:
+    """What `servax --help` prints."""
+    heads = {f"{name} {command.usage}": command.summary for name, command in COMMANDS.items()}
+    width = max(map(len, heads))
+    lines = [f"  {head:<{width}}  {summary}" for head, summary in heads.items()]
+    return "\n".join(
+        (
+            "usage: servax COMMAND [arguments]",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "servax --version          print the version",
+            "servax COMMAND --help     say more about a command",
+            "",
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ What clients were given is counted where it is given, in `api.request_tracker`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,15 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from engine.request import EngineStats
+from engine.commands import Suspension
+from engine.request import STEP_TOKENS_BOUNDS, EngineStats
 
 if TYPE_CHECKING:
     from engine.client_protocol import GenerationEngine
     from engine.config import EngineConfig
 
 LABELS = ("model_name", "engine")
+SLEEP_STATES = ("awake", "weights_offloaded", "discard_all")
 
 GAUGES: tuple[tuple[str, str, Callable[[EngineStats], float]], ...] = (
     ("vllm:num_requests_running", "Sequences in slots.", lambda s: s.num_running),
@@ -95,6 +98,8 @@ class EngineCollector(Collector):
             yield counter
         yield self._restarts()
         yield self._waiting_by_reason(stats)
+        yield self._sleep_state(self._engine.suspension)
+        yield from self._caches_that_are_not_there()
         yield self._iteration_tokens(totals)
         if self._engine.is_ready:
             yield self._cache_config()
@@ -117,25 +122,57 @@ class EngineCollector(Collector):
         family.add_metric((*self._label_values, "deferred"), 0)
         return family
 
+    def _sleep_state(self, suspension: Suspension) -> Metric:
+        family = GaugeMetricFamily(
+            "vllm:engine_sleep_state",
+            "1 for the state the engine is in.",
+            labels=(*LABELS, "sleep_state"),
+        )
+        for level, state in enumerate(SLEEP_STATES):
+            is_it = level == suspension.sleep_level
+            family.add_metric((*self._label_values, state), float(is_it))
+        return family
+
+    def _caches_that_are_not_there(self) -> Iterator[Metric]:
+        """Nothing is ever looked up in them."""
+        for name in ("external_prefix_cache", "mm_cache"):
+            for what in ("queries", "hits"):
+                counter = CounterMetricFamily(
+                    f"vllm:{name}_{what}", "0: there is no such cache here.", labels=LABELS
+                )
+                counter.add_metric(self._label_values, 0)
+                yield counter
+
     def _iteration_tokens(self, totals: EngineStats) -> Metric:
-        """Count and sum are exact; the engine does not send the distribution."""
-        computed = totals.total_prompt_tokens - totals.total_cached_tokens
-        tokens = computed + totals.total_generated_tokens
+        bounds = [*(str(float(bound)) for bound in STEP_TOKENS_BOUNDS), "+Inf"]
+        counts = totals.total_steps_by_tokens or (0,) * len(bounds)
         family = HistogramMetricFamily(
             "vllm:iteration_tokens_total", "Tokens computed by a step.", labels=LABELS
         )
         family.add_metric(
-            self._label_values, buckets=[("+Inf", totals.total_steps)], sum_value=tokens
+            self._label_values,
+            buckets=list(zip(bounds, itertools.accumulate(counts), strict=True)),
+            sum_value=totals.total_step_tokens,
         )
         return family
 
     def _cache_config(self) -> Metric:
+        config, info = self._config, self._engine.info
+        num_tokens = (info.num_pages - 1) * info.page_size
         values = {
-            "block_size": str(self._engine.info.page_size),
-            "num_gpu_blocks": str(self._engine.info.num_pages),
-            "cache_dtype": self._config.kv_cache_dtype,
-            "enable_prefix_caching": str(self._config.enable_prefix_caching),
-            "gpu_memory_utilization": str(self._config.gpu_memory_utilization),
+            "block_size": str(info.page_size),
+            "user_specified_block_size": str(config.block_size is not None),
+            "num_gpu_blocks": str(info.num_pages),
+            "num_gpu_blocks_override": str(config.num_gpu_blocks_override),
+            "num_cpu_blocks": "None",
+            "cache_dtype": config.kv_cache_dtype,
+            "enable_prefix_caching": str(config.enable_prefix_caching),
+            "prefix_caching_hash_algo": "sha256",
+            "gpu_memory_utilization": str(config.gpu_memory_utilization),
+            "kv_cache_memory_bytes": str(config.kv_cache_memory_bytes),
+            "kv_cache_size_tokens": str(num_tokens),
+            "kv_cache_max_concurrency": str(num_tokens / info.max_model_len),
+            "is_attention_free": "False",
         }
         family = GaugeMetricFamily(
             "vllm:cache_config_info", "The KV cache.", labels=("engine", *values)

@@ -10,14 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from api import known_flags, sampling_defaults
-from api.flag_types import join_words
+from api.flag_types import join_words, only
 from api.flags import FLAGS, Flag
 from api.settings import ServerSettings
 from engine.config import EngineConfig
 
 Given = dict[str, Any]
 
+SILENT_VARIABLES = frozenset({"VLLM_SERVER_DEV_MODE", "VLLM_NO_USAGE_STATS", "VLLM_DO_NOT_TRACK"})
+"""Variables of vLLM that ask for what is always so: operators' routes, and telling nobody."""
 FLAG_BY_NAME = {flag.name: flag for flag in FLAGS}
+MARKS = ("known:", "only:")
 SHORT_KNOWN = {f"-{short.lstrip('-')}" for short in known_flags.SHORT}
 
 
@@ -97,6 +100,10 @@ def make_parser() -> FlagParser:
     for flag in FLAGS:
         _add_flag(groups[flag.group], flag)
     _add_known_flags(parser)
+    for name, values in known_flags.ONLY.items():
+        short = [known_flags.ONLY_SHORT[name]] if name in known_flags.ONLY_SHORT else []
+        options: dict[str, Any] = {"dest": f"only:{name}", "help": argparse.SUPPRESS}
+        parser.add_argument(f"--{name}", *short, type=only(values), **options)
     return parser
 
 
@@ -134,7 +141,7 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[Given, tuple[str, ...]]:
     warnings = tuple(
         _no_effect(name.removeprefix("known:")) for name in given if name.startswith("known:")
     )
-    given = {name: value for name, value in given.items() if not name.startswith("known:")}
+    given = {name: value for name, value in given.items() if not name.startswith(MARKS)}
     if "model_positional" in given:
         given["model"] = given.pop("model_positional")
     for name, value in dotted.items():
@@ -169,6 +176,9 @@ def _take_dotted(words: list[str]) -> tuple[list[str], dict[str, Given]]:
     for word in remaining:
         name, equals, value = word.removeprefix("--").partition("=")
         flag, dot, path = name.partition(".")
+        if word.startswith("--") and dot and flag in known_flags.VALUES:
+            rest += [f"--{flag}", value if equals else next(remaining, "")]
+            continue
         if not (word.startswith("--") and dot and _is_json_flag(flag)):
             rest.append(word)
             continue
@@ -185,16 +195,26 @@ def _set_path(target: Given, path: str, word: str) -> None:
     for parent in parents:
         target = target.setdefault(parent, {})
     try:
-        target[last] = json.loads(word)
+        value: Any = json.loads(word)
     except ValueError:
-        target[last] = word
+        value = word
+    if last.endswith("+"):  # as in vLLM: `--flag.list+ item` adds an item
+        target.setdefault(last[:-1], []).append(value)
+    else:
+        target[last] = value
 
 
 def _unknown(word: str) -> str:
     if not word.startswith("-"):
         return f"unexpected argument {word!r}"
     name = word.partition("=")[0].removeprefix("--")
-    known = [*FLAG_BY_NAME, *known_flags.BOOLEANS, *known_flags.VALUES, "config"]
+    known = [
+        *FLAG_BY_NAME,
+        *known_flags.BOOLEANS,
+        *known_flags.VALUES,
+        *known_flags.ONLY,
+        "config",
+    ]
     near = difflib.get_close_matches(name.removeprefix("no-"), known, n=1, cutoff=0.6)
     hint = f"; did you mean --{near[0]}?" if near else ""
     return f"unknown flag {word.partition('=')[0]}{hint}"
@@ -273,6 +293,15 @@ def _unknown_variables(environment: Mapping[str, str]) -> tuple[str, ...]:
         f"environment variable {name} is not known and is ignored"
         for name in sorted(environment)
         if name.startswith("SERVAX_") and name not in known
+    ) + _variables_without_effect(environment)
+
+
+def _variables_without_effect(environment: Mapping[str, str]) -> tuple[str, ...]:
+    read = {name for flag in FLAGS for name in flag.environment}
+    return tuple(
+        f"environment variable {name} of vLLM has no effect in servax and is ignored"
+        for name in sorted(environment)
+        if name.startswith("VLLM_") and name not in read and name not in SILENT_VARIABLES
     )
 
 

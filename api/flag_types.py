@@ -130,6 +130,17 @@ def choice(*words: str, synonyms: Mapping[str, str] | None = None) -> Kind:
     return Kind("{" + ",".join(words) + "}", convert)
 
 
+def only(words: Sequence[str]) -> Callable[[str], str]:
+    """One of `words`; the error says that servax does nothing else."""
+
+    def convert(word: str) -> str:
+        if word.lower() not in words:
+            raise fail(f"{word!r} is not supported: servax does {' or '.join(words)} only")
+        return word.lower()
+
+    return convert
+
+
 def integer(low: int, high: int = 2**31) -> Kind:
     """A whole number in [low, high]."""
     return Kind("N", in_range(int, low, high))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from api import known_flags
+from api.cli import COMMANDS
 from api.flag_parser import environment_name
 from api.flags import FLAGS, Flag
 from api.settings import ServerSettings
@@ -34,7 +35,14 @@ starts. Any other flag is an error.
 
 def make_page() -> str:
     """The whole page."""
-    return "".join((HEAD, *_groups(), *_known()))
+    return "".join((*_commands(), HEAD, *_groups(), *_known()))
+
+
+def _commands() -> Iterator[str]:
+    yield "# Commands\n\n| command | what |\n|---|---|\n"
+    for name, command in COMMANDS.items():
+        yield f"| `servax {name} {command.usage}` | {_escape(command.summary)} |\n"
+    yield "\n"
 
 
 def _groups() -> Iterator[str]:
@@ -73,6 +81,9 @@ def _known() -> Iterator[str]:
     yield "\nServax always does this: " + _list(known_flags.ALWAYS_ON) + ".\n"
     yield "\nOn or off: " + _list(known_flags.BOOLEANS - known_flags.ALWAYS_ON) + ".\n"
     yield "\nWith values: " + _list(known_flags.VALUES) + ".\n"
+    yield "\nWith these values only:\n\n"
+    for name, values in known_flags.ONLY.items():
+        yield f"- `--{name}`: {', '.join(values)}\n"
     yield "\nRefused:\n\n"
     for name, reason in known_flags.REFUSED.items():
         yield f"- `--{name}`: {reason}\n"

@@ -27,6 +27,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import re
+import ssl
 import uuid
 from itertools import chain
 from typing import Any
@@ -79,6 +80,9 @@ def make_config(settings: ServerSettings) -> StrictConfig:
         config.certfile = settings.ssl_certfile
         config.keyfile = settings.ssl_keyfile or settings.ssl_certfile
         config.ca_certs = settings.ssl_ca_certs or None
+        config.verify_mode = ssl.VerifyMode(settings.ssl_cert_reqs)
+        if settings.ssl_ciphers:
+            config.ciphers = settings.ssl_ciphers
     return config
 
 

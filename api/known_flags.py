@@ -9,7 +9,7 @@ from __future__ import annotations
 ALWAYS_ON = frozenset(
     """
     enable-prompt-tokens-details enable-request-id-headers enable-server-load-tracking
-    enable-chunked-prefill async-scheduling enable-sleep-mode
+    enable-chunked-prefill async-scheduling enable-sleep-mode disable-uvicorn-access-log
     """.split()
 )
 """What these ask for is what servax always does."""
@@ -33,10 +33,10 @@ BOOLEANS = ALWAYS_ON | frozenset(
     enable-layerwise-nvtx-tracing enable-mfu-metrics enable-logging-iteration-details
     jit-monitor-verbose long-prefill-token-threshold-adaptive disable-chunked-mm-input
     scheduler-reserve-full-isl disable-hybrid-kv-cache-manager enable-flashinfer-autotune
-    monokernel disable-log-stats aggregate-engine-logging fail-on-environ-validation
+    monokernel aggregate-engine-logging fail-on-environ-validation
     trust-request-mm-kwargs enable-per-request-metrics enable-log-outputs enable-log-deltas
     cohere-is-reasoning-model log-error-stack tokens-only enable-scale-out
-    disable-uvicorn-access-log enable-ssl-refresh enable-offline-docs
+    enable-ssl-refresh enable-offline-docs
     enable-flash-late-interaction headless grpc disable-log-requests use-v2-block-manager
     disable-frontend-multiprocessing enable-reasoning enable-azure-api
     responses-compatibility-mode legacy-reasoning-events
@@ -46,14 +46,14 @@ BOOLEANS = ALWAYS_ON | frozenset(
 
 VALUES = frozenset(
     """
-    runner convert tokenizer-mode hf-config-path allowed-local-media-path allowed-media-domains
-    code-revision tokenizer-revision quantization quantization-config logprobs-mode config-format
-    hf-token hf-overrides model-class-overrides pooler-config sleep-mode-backend model-impl
-    logits-processors io-processor-plugin renderer-num-workers download-dir
+    hf-config-path allowed-local-media-path allowed-media-domains
+    code-revision quantization quantization-config
+    hf-token model-class-overrides pooler-config sleep-mode-backend
+    logits-processors io-processor-plugin renderer-num-workers
     safetensors-load-strategy safetensors-prefetch-num-threads safetensors-prefetch-block-size
     model-loader-extra-config ignore-patterns pt-load-map-location attention-backend mamba-backend
     mamba-ssu-algorithm mamba-cache-philox-rounds reasoning-parser-plugin
-    distributed-executor-backend pipeline-parallel-size master-addr master-port nnodes node-rank
+    distributed-executor-backend master-addr master-port nnodes node-rank
     distributed-timeout-seconds cpu-distributed-timeout-seconds numa-bind-nodes numa-bind-cpus
     device-ids decode-context-parallel-size dcp-comm-backend dcp-kv-cache-interleave-size
     cp-kv-cache-interleave-size prefill-context-parallel-size data-parallel-rank
@@ -72,7 +72,7 @@ VALUES = frozenset(
     mm-encoder-fp8-scale-save-margin video-pruning-rate video-pruning-method mm-tensor-ipc
     mm-processor-device mm-ipc-gpu-memory-gb max-loras max-lora-rank lora-dtype max-cpu-loras
     lora-target-modules default-mm-loras max-lora-cls-labels logging-config log-config-file
-    show-hidden-metrics-for-version otlp-traces-endpoint collect-detailed-traces
+     otlp-traces-endpoint collect-detailed-traces
     kv-cache-metrics-sample custom-histogram-buckets jit-monitor-mode max-num-scheduled-tokens
     max-num-active-seqs max-num-queued-tokens scheduler-cls watermark prefill-schedule-interval
     stream-interval cudagraph-capture-sizes max-cudagraph-capture-size ir-op-priority moe-backend
@@ -84,10 +84,10 @@ VALUES = frozenset(
     gdn-prefill-backend kda-prefill-backend kda-decode-backend lora-modules
     chat-template-content-format tool-parser-plugin
     tool-strict-level tool-server max-log-len cohere-format anthropic-disabled-thinking-effort
-    fingerprint-mode fingerprint-value grpc-port data-parallel-supervisor-port
+    fingerprint-mode grpc-port data-parallel-supervisor-port
     dp-supervisor-probe-interval-s dp-supervisor-probe-timeout-s
-    dp-supervisor-probe-failure-threshold disable-access-log-for-endpoints ssl-cert-reqs
-    ssl-ciphers middleware api-server-count guided-decoding-backend task swap-space
+    dp-supervisor-probe-failure-threshold disable-access-log-for-endpoints
+    api-server-count guided-decoding-backend task swap-space
     num-scheduler-steps rope-scaling rope-theta max-seq-len-to-capture
     """.split()
 )
@@ -96,7 +96,6 @@ VALUES = frozenset(
 SHORT = {
     "-q": "quantization",
     "-sc": "speculative-config",
-    "-pp": "pipeline-parallel-size",
     "-ep": "enable-expert-parallel",
     "-n": "nnodes",
     "-r": "node-rank",
@@ -117,7 +116,22 @@ SHORT = {
     "-asc": "api-server-count",
 }
 
+ONLY = {
+    "logprobs-mode": ("raw_logprobs",),
+    "runner": ("auto", "generate"),
+    "convert": ("auto", "none"),
+    "tokenizer-mode": ("auto", "hf", "fast"),
+    "config-format": ("auto", "hf"),
+    "model-impl": ("auto",),
+    "pipeline-parallel-size": ("1",),
+}
+"""Flags of which servax does only these values: they are accepted, and others refused."""
+
+ONLY_SHORT = {"pipeline-parallel-size": "-pp"}
+
 REFUSED = {
+    "middleware": "servax runs no code that is named on its command line, and a middleware that "
+    "was left out might have been what guards the server.",
     "trust-remote-code": "servax never runs code from a model's folder. Models of the supported "
     "architectures need none; for others there is no way to turn it on.",
 }

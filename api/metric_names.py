@@ -22,7 +22,6 @@ REQUEST_LATENCY_BUCKETS_S = (
 TOKEN_COUNT_BUCKETS = (*(float(m * 10**e) for e in range(6) for m in (1, 2, 5)), 1e6)
 NUM_SEQUENCES_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0)
 SLEEP_BUCKETS_S = (0.01, 0.1, 1.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-ITERATION_TOKENS_BUCKETS = (1, *(2**power for power in range(3, 15)))
 NUM_PREEMPTIONS_BUCKETS = (1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0)
 
 HTTP_DURATION_BUCKETS_S = (0.1, 0.5, 1.0)
@@ -103,7 +102,17 @@ REQUEST_HISTOGRAMS = (
 
 SLEEP_OPERATIONS = ("sleep", "wake")
 FINISH_REASONS = ("stop", "length", "abort", "error")
-REJECTION_REASONS = ("max_num_queued_reqs", "draining", "model_loading")
+REJECTION_REASONS = (
+    "max_num_queued_reqs", "max_num_queued_tokens", "draining", "model_loading", "suspended",
+)  # fmt: skip
+
+OLD_NAMES = {
+    "vllm:gpu_cache_usage_perc": "vllm:kv_cache_usage_perc",
+    "vllm:gpu_prefix_cache_queries": "vllm:prefix_cache_queries",
+    "vllm:gpu_prefix_cache_hits": "vllm:prefix_cache_hits",
+    "vllm:time_per_output_token_seconds": "vllm:inter_token_latency_seconds",
+}
+"""Names that vLLM had before, and dashboards of others may still ask for."""
 
 UNCOUNTED_HANDLERS = frozenset(
     {"/metrics", "/health", "/ready", "/load", "/ping", "/version", "/server_info"}

@@ -38,8 +38,9 @@ class Metrics:
         model_name: value of the label `model_name`.
     """
 
-    def __init__(self, model_name: str) -> None:
+    def __init__(self, model_name: str, *, shows_old_names: bool = False) -> None:
         self.model_name = model_name
+        self._shows_old_names = shows_old_names
         self.registry = CollectorRegistry()
         self._tokens = self._make_token_counters()
         self._make_request_metrics()
@@ -91,18 +92,37 @@ class Metrics:
         self._http_requests.labels(state.method, state.handler, status).inc()
         self._http_duration.labels(state.method, state.handler).observe(state.elapsed_s)
         self._http_duration_high_resolution.observe(state.elapsed_s)
+        self._http_request_bytes.labels(state.handler).observe(state.request_bytes)
         self._http_response_bytes.labels(state.handler).observe(state.response_bytes)
 
     def exposition(self) -> bytes:
         """The Prometheus text format, version 0.0.4."""
-        return generate_latest(self.registry)
+        page = generate_latest(self.registry)
+        return page + _under_old_names(page) if self._shows_old_names else page
 
     def _make_token_counters(self) -> TokenCounters:
         def make(name: str, text: str) -> Counter:
             counter = Counter(name, text, ("model_name", "engine"), registry=self.registry)
             return counter.labels(self.model_name, ENGINE_LABEL)
 
+        by_source = {
+            name: Counter(
+                f"vllm:{name}_by_source",
+                "Prompt tokens of requests that are over, by where their pages came from.",
+                ("model_name", "engine", "source"),
+                registry=self.registry,
+            )
+            for name in ("prompt_tokens", "prompt_tokens_cached")
+        }
+
+        def of_source(name: str, source: str) -> Counter:
+            return by_source[name].labels(self.model_name, ENGINE_LABEL, source)
+
+        of_source("prompt_tokens", "external_kv_transfer")
         return TokenCounters(
+            source_compute=of_source("prompt_tokens", "local_compute"),
+            source_cache=of_source("prompt_tokens", "local_cache_hit"),
+            cached_on_device=of_source("prompt_tokens_cached", "device"),
             prompt=make("vllm:prompt_tokens", "Prompt tokens of requests whose answer began."),
             cached=make(
                 "vllm:prompt_tokens_cached", "Prompt tokens found in the prefix cache, of those."
@@ -171,6 +191,12 @@ class Metrics:
             ("method", "handler", "status"),
             registry=self.registry,
         )
+        self._http_request_bytes = Summary(
+            "http_request_size_bytes",
+            "Bytes of request bodies, as their headers say.",
+            ("handler",),
+            registry=self.registry,
+        )
         self._http_response_bytes = Summary(
             "http_response_size_bytes",
             "Bytes of response bodies.",
@@ -190,3 +216,15 @@ class Metrics:
             buckets=names.HTTP_DURATION_HIGH_RESOLUTION_BUCKETS_S,
             registry=self.registry,
         )
+
+
+def _under_old_names(page: bytes) -> bytes:
+    """The families that had other names once, under those."""
+    lines = page.decode().splitlines(keepends=True)
+    renamed = [
+        line.replace(new, old, 1)
+        for old, new in names.OLD_NAMES.items()
+        for line in lines
+        if line.removeprefix("# HELP ").removeprefix("# TYPE ").startswith(new)
+    ]
+    return "".join(renamed).encode()

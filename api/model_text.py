@@ -19,7 +19,7 @@ from engine.config import EngineConfig
 from engine.errors import SetupError
 from engine.text import ChatTemplate, Tokenizer
 from engine.weights.folder import ModelFolder
-from engine.weights.source import find_model_folder
+from engine.weights.source import find_model_folder, find_tokenizer_folder
 
 GENERATION_CONFIG = "generation_config.json"
 MAX_TEMPLATE_PATH_CHARS = 4096
@@ -52,9 +52,8 @@ def load_model_text(settings: ServerSettings, config: EngineConfig) -> ModelText
         SetupError: a file is missing or wrong; the sentence names it.
         engine.text.TemplateError: the chat template is not one.
     """
-    folder = find_model_folder(config.model, config.revision)
-    tokenizer_folder = find_model_folder(config.tokenizer) if config.tokenizer else folder
-    tokenizer = Tokenizer.from_folder(tokenizer_folder)
+    folder = find_model_folder(config.model, config.revision, config.download_dir)
+    tokenizer = Tokenizer.from_folder(find_tokenizer_folder(config))
     template = load_chat_template(settings.chat_template, tokenizer)
     return ModelText(
         tokenizer=tokenizer,

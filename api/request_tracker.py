@@ -36,12 +36,17 @@ class TokenCounters:
     Attributes:
         prompt: of prompts whose answer began.
         cached: those among them that were found in the prefix cache.
+        source_compute, source_cache: both again, of requests that are over.
+        cached_on_device: as `source_cache`; there is no other cache.
         generated: what clients were given, also of answers that were aborted later.
     """
 
     prompt: Counts
     cached: Counts
     generated: Counts
+    source_compute: Counts
+    source_cache: Counts
+    cached_on_device: Counts
 
 
 @dataclasses.dataclass
@@ -118,6 +123,9 @@ class RequestTracker:
             computed = self._num_prompt_tokens - self._num_cached_tokens
             self._observe("request_prompt_tokens", self._num_prompt_tokens)
             self._observe("request_prefill_kv_computed_tokens", computed)
+            self._tokens.source_compute.inc(computed)
+            self._tokens.source_cache.inc(self._num_cached_tokens)
+            self._tokens.cached_on_device.inc(self._num_cached_tokens)
         self._observe("request_params_n", len(self._sequences))
         self._observe("request_params_max_tokens", self._max_tokens)
         longest = max((times.num_tokens for times in self._sequences), default=0)

@@ -26,6 +26,7 @@ from api.http1 import install, make_config
 from api.lifecycle import Lifecycle
 from api.model_names import model_names
 from api.settings import ServerSettings
+from api.stats_log import logging_stats
 from engine.client_protocol import GenerationEngine
 from engine.config import EngineConfig
 from engine.errors import EngineError, SetupError
@@ -151,7 +152,9 @@ class Server:
         """Make the server ready; a set-up error ends it."""
         try:
             self._engine = state.engine = await self._start_engine(self._config)
-            context = await self._load_context(state, self._engine)
+            context = await load_context(
+                state, self._engine, self._settings, self._config, self._load_text
+            )
         except EngineError as error:
             self._fail(state, lifecycle, str(error))
         except Exception as error:
@@ -168,24 +171,8 @@ class Server:
                 context.model_names[0],
                 context.engine.info.device_kind,
             )
-            await self._watch(state, self._engine, lifecycle)
-
-    async def _load_context(self, state: ServerState, engine: OwnedEngine) -> ServerContext:
-        loading = asyncio.to_thread(self._load_text, self._settings, self._config)
-        text: ModelText
-        text, _ = await asyncio.gather(loading, engine.wait_ready())
-        return ServerContext(
-            settings=self._settings,
-            engine=engine,
-            tokenizer=text.tokenizer,
-            chat_template=text.chat_template,
-            model_names=model_names(self._settings, self._config),
-            default_sampling=text.default_sampling,
-            metrics=state.metrics,
-            model_root=text.root,
-            created=int(time.time()),
-            formats=text.formats,
-        )
+            async with logging_stats(self._settings, context.engine):
+                await self._watch(state, self._engine, lifecycle)
 
     async def _watch(self, state: ServerState, engine: OwnedEngine, lifecycle: Lifecycle) -> None:
         """Notice when the engine is gone for good; `/health` says so."""
@@ -208,6 +195,35 @@ class Server:
         self._setup_error = message
         state.failure = message
         lifecycle.stop_now()
+
+
+async def load_context(
+    state: ServerState,
+    engine: OwnedEngine,
+    settings: ServerSettings,
+    config: EngineConfig,
+    load_text: LoadText,
+) -> ServerContext:
+    """Load the text side while the engine starts; return when both are there.
+
+    Raises:
+        SetupError, EngineDiedError: one of them cannot be had.
+    """
+    loading = asyncio.to_thread(load_text, settings, config)
+    text: ModelText
+    text, _ = await asyncio.gather(loading, engine.wait_ready())
+    return ServerContext(
+        settings=settings,
+        engine=engine,
+        tokenizer=text.tokenizer,
+        chat_template=text.chat_template,
+        model_names=model_names(settings, config),
+        default_sampling=text.default_sampling,
+        metrics=state.metrics,
+        model_root=text.root,
+        created=int(time.time()),
+        formats=text.formats,
+    )
 
 
 def bind(config: Config, settings: ServerSettings) -> Sockets:

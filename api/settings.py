@@ -29,6 +29,11 @@ class ServerSettings:
         max_header_bytes: largest request line and headers together.
         max_num_headers: most header fields of a request.
         body_timeout_s: longest time a request's body may take to arrive.
+        ssl_cert_reqs: 0 = no client certificates, 1 = checked when given, 2 = needed.
+        log_stats_interval_s: seconds between lines about load; a quiet server logs none.
+        show_hidden_metrics_for_version: not empty = metrics also under vLLM's old names.
+        fingerprint_value: what answers carry as `system_fingerprint`; "" = what makes the bytes.
+        skip_model_name_validation: any `model` of a request means the one that is served.
         error_format: `openai`, or `vllm` for vLLM's types and integer codes.
         strict_fields: unknown fields of a request are 400 instead of a `warning` header.
         generation_config: `auto`, `vllm` (ignore the model's file), or a folder.
@@ -46,6 +51,8 @@ class ServerSettings:
     ssl_keyfile: str = ""
     ssl_certfile: str = ""
     ssl_ca_certs: str = ""
+    ssl_cert_reqs: int = 0
+    ssl_ciphers: str = ""
     allowed_origins: tuple[str, ...] = ()
     allowed_methods: tuple[str, ...] = ("*",)
     allowed_headers: tuple[str, ...] = ("*",)
@@ -53,6 +60,9 @@ class ServerSettings:
     disable_docs: bool = False
     enable_log_requests: bool = False
     log_level: str = "info"
+    disable_log_stats: bool = False
+    log_stats_interval_s: float = 10.0
+    show_hidden_metrics_for_version: str = ""
 
     max_num_queued_reqs: int = DEFAULT_MAX_NUM_QUEUED_REQUESTS
     shutdown_timeout_s: float = 30.0
@@ -65,6 +75,8 @@ class ServerSettings:
     ready_step_age_s: float = 10.0
 
     error_format: ErrorFormat = "openai"
+    fingerprint_value: str = ""
+    skip_model_name_validation: bool = False
     strict_fields: bool = False
     enable_force_include_usage: bool = False
     return_tokens_as_token_ids: bool = False

@@ -19,6 +19,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         model: a Hugging Face folder, a hub id, or "" for the embedded model.
+        tokenizer_revision: of `tokenizer`, or of the model's own; "" = `revision` for the latter.
+        download_dir: folder of hub models; "" = the hub library's own.
+        hf_overrides: laid over config.json, objects into objects.
         dtype: auto | float32 | bfloat16 | float16; `auto` takes the checkpoint's.
         load_format: auto | safetensors | dummy (seeded random weights of the right shapes).
         max_model_len: longest prompt + output in tokens; None = the model's own limit, lowered
@@ -45,6 +48,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     tokenizer: str = ""
     revision: str = ""
+    tokenizer_revision: str = ""
+    download_dir: str = ""
+    hf_overrides: dict[str, Any] = {}
     dtype: str = "auto"
     load_format: str = "auto"
     seed: int = 0

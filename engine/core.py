@@ -13,6 +13,7 @@ Knows neither sockets nor threads; who calls `step` owns the clock and the waiti
 
 from __future__ import annotations
 
+import bisect
 import collections
 import dataclasses
 import logging
@@ -25,7 +26,13 @@ import msgspec
 from engine.core_protocol import FaultHook, Stage, StepHandle, StepRunner
 from engine.errors import EngineDiedError
 from engine.quarantine import Quarantine
-from engine.request import EngineStats, ErrorInfo, GenerateRequest, TokenDelta
+from engine.request import (
+    STEP_TOKENS_BOUNDS,
+    EngineStats,
+    ErrorInfo,
+    GenerateRequest,
+    TokenDelta,
+)
 from engine.scheduler.plan import StepPlan
 from engine.scheduler.scheduler import Scheduler
 from engine.sequence import Sequence
@@ -71,6 +78,8 @@ class EngineCore:
         self._last_step_time_s = 0.0
         self._last_step_tokens = 0
         self._total_steps = 0
+        self._total_step_tokens = 0
+        self._steps_by_tokens = [0] * (len(STEP_TOKENS_BOUNDS) + 1)
         self._total_generated_tokens = 0
 
     # ---- what callers do between steps
@@ -162,6 +171,8 @@ class EngineCore:
             self._scheduler.stats(),
             total_generated_tokens=self._total_generated_tokens,
             total_steps=self._total_steps,
+            total_step_tokens=self._total_step_tokens,
+            total_steps_by_tokens=tuple(self._steps_by_tokens),
             last_step_tokens=self._last_step_tokens,
             last_step_time_s=self._last_step_time_s,
             total_compilations_after_ready=self._runner.num_compilations_after_ready,
@@ -293,3 +304,5 @@ class EngineCore:
         self._last_step_s = now_s
         self._last_step_tokens = step.plan.num_tokens
         self._total_steps += 1
+        self._total_step_tokens += step.plan.num_tokens
+        self._steps_by_tokens[bisect.bisect_left(STEP_TOKENS_BOUNDS, step.plan.num_tokens)] += 1

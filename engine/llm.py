@@ -263,10 +263,9 @@ def _make_config(model: str, options: Mapping[str, object]) -> EngineConfig:
 
 
 def _load_tokenizer(config: EngineConfig) -> Tokenizer:
-    from engine.weights.source import find_model_folder
+    from engine.weights.source import find_tokenizer_folder
 
-    name = config.tokenizer or config.model
-    return Tokenizer.from_folder(find_model_folder(name, config.revision))
+    return Tokenizer.from_folder(find_tokenizer_folder(config))
 
 
 def _list_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

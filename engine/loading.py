@@ -41,7 +41,7 @@ def load_engine(config: EngineConfig, report: Report = lambda phase, done, total
     from engine.runner.model_files import read_model_files
 
     # A model that is not there is reported before jax has taken its second to be imported.
-    read_model_files(config.model, config.revision)
+    read_model_files(config)
 
     from engine.runner.build import make_runner
     from engine.runner.profiler import make_profiler

@@ -18,6 +18,10 @@ MAX_LOGIT_BIAS = 1024
 MAX_SEQUENCES_PER_REQUEST = 128
 
 
+STEP_TOKENS_BOUNDS = (1, *(2**power for power in range(3, 15)))
+"""vLLM's: 1, 8, 16, ... 16384."""
+
+
 class FinishReason(enum.StrEnum):
     """Why a sequence ended. A failure is never `STOP`."""
 
@@ -187,6 +191,9 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         num_pages: KV pages that sequences can have (without the trash page).
+        total_steps_by_tokens: steps by tokens: at index i those of at most
+            `STEP_TOKENS_BOUNDS[i]` and more than the bound before, at the end all larger ones.
+        total_step_tokens: tokens computed by all steps.
         num_free_pages: those of them that nobody holds; cached ones that can be evicted count.
     """
 
@@ -201,6 +208,8 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     total_prefix_queries: int = 0
     total_prefix_hits: int = 0
     total_steps: int = 0
+    total_step_tokens: int = 0
+    total_steps_by_tokens: tuple[int, ...] = ()
     total_compilations_after_ready: int = 0
     last_step_tokens: int = 0
     last_step_time_s: float = 0.0

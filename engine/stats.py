@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import msgspec
 
 from engine.request import EngineStats
@@ -11,8 +14,16 @@ COUNTERS = tuple(name for name in EngineStats.__struct_fields__ if name.startswi
 
 def add_counters(earlier: EngineStats, newest: EngineStats) -> EngineStats:
     """Counters (`total_*`) of both together; gauges are those of `newest`."""
-    sums = {name: getattr(earlier, name) + getattr(newest, name) for name in COUNTERS}
+    sums = {name: _sum(getattr(earlier, name), getattr(newest, name)) for name in COUNTERS}
     return msgspec.structs.replace(newest, **sums)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Of two numbers, or of two tuples place by place."""
+    if isinstance(one, tuple):
+        pairs = itertools.zip_longest(one, other, fillvalue=0)
+        return tuple(a + b for a, b in pairs)  # pyright: ignore[reportUnknownVariableType]
+    return one + other
 
 
 class StatsLedger:

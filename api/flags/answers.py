@@ -44,6 +44,21 @@ FLAGS = (
         help="Spell tokens in logprobs as token_id:N.",
     ),
     Flag(
+        name="fingerprint-value",
+        kind=TEXT,
+        group=ANSWERS,
+        fields=("server.fingerprint_value",),
+        help="system_fingerprint of answers. Default: a hash of all that makes their bytes.",
+    ),
+    Flag(
+        name="skip-model-name-validation",
+        kind=BOOLEAN,
+        group=ANSWERS,
+        fields=("server.skip_model_name_validation",),
+        environment=("VLLM_SKIP_MODEL_NAME_VALIDATION",),
+        help="Take any model name of a request for the served one.",
+    ),
+    Flag(
         name="response-role",
         kind=TEXT,
         group=ANSWERS,

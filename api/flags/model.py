@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.flag_types import JSON, MODEL_LEN, NAMES, TEXT, choice, integer
+from api.flag_types import JSON, MODEL_LEN, NAMES, PATH, TEXT, choice, integer
 from api.flags.flag import Flag
 
 MODEL = "Model"
@@ -36,6 +36,27 @@ FLAGS = (
         group=MODEL,
         fields=("engine.revision",),
         help="Branch, tag or commit on the hub.",
+    ),
+    Flag(
+        name="tokenizer-revision",
+        kind=TEXT,
+        group=MODEL,
+        fields=("engine.tokenizer_revision",),
+        help="Branch, tag or commit of --tokenizer, or of the model's own tokenizer, on the hub.",
+    ),
+    Flag(
+        name="download-dir",
+        kind=PATH,
+        group=MODEL,
+        fields=("engine.download_dir",),
+        help="Folder of models from the hub. Default: the hub library's own (HF_HOME).",
+    ),
+    Flag(
+        name="hf-overrides",
+        kind=JSON,
+        group=MODEL,
+        fields=("engine.hf_overrides",),
+        help="Entries laid over the model's config.json, as a JSON object.",
     ),
     Flag(
         name="dtype",

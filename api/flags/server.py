@@ -58,6 +58,20 @@ FLAGS = (
         help="Authorities for client certificates.",
     ),
     Flag(
+        name="ssl-cert-reqs",
+        kind=integer(0, 2),
+        group=SERVER,
+        fields=("server.ssl_cert_reqs",),
+        help="Client certificates: 0 none, 1 checked when given, 2 needed (ssl.VerifyMode).",
+    ),
+    Flag(
+        name="ssl-ciphers",
+        kind=TEXT,
+        group=SERVER,
+        fields=("server.ssl_ciphers",),
+        help="Ciphers of TLS 1.2, in OpenSSL's format. Default: Hypercorn's.",
+    ),
+    Flag(
         name="shutdown-timeout",
         kind=SECONDS,
         group=SERVER,

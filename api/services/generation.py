@@ -17,11 +17,13 @@ from api.context import ServerContext
 from api.errors import from_error_info
 from api.request_tracker import RequestTracker
 from api.services.output import OutputChunk, OutputSettings, SequenceOutput
-from engine.errors import EngineDiedError
+from engine.errors import EngineDiedError, OverloadedError, SuspendedError
 from engine.request import FinishReason, GenerateRequest, TokenDelta, TokenLogprobs
 from engine.scheduler.settling import INVALID_RESULT
 
 PromptLogprobs = tuple[TokenLogprobs | None, ...]
+
+REJECTIONS = {OverloadedError: "max_num_queued_reqs", SuspendedError: "suspended"}
 
 log = logging.getLogger("servax.api")
 
@@ -106,6 +108,9 @@ class Generation:
                     if self._is_finished:
                         return
             raise EngineDiedError("the engine's answer ended before its last token")
+        except (OverloadedError, SuspendedError) as error:
+            self._context.metrics.rejected(REJECTIONS[type(error)])
+            raise
         finally:
             tracker.close()
 

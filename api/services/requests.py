@@ -51,7 +51,7 @@ def make_identity(
         response_id=f"{prefix}-{given}",
         created=int(time.time()),
         model=context.model_names[0],
-        fingerprint=context.engine.info.fingerprint,
+        fingerprint=context.settings.fingerprint_value or context.engine.info.fingerprint,
     )
 
 
@@ -63,6 +63,8 @@ def engine_request_id(identity: Identity, prompt_index: int = 0) -> str:
 def verify_model(context: ServerContext, model: str | None) -> None:
     """Raise APIError 404 unless `model` is served; None means the one that is."""
     if model is None or model in context.model_names:
+        return
+    if context.settings.skip_model_name_validation:
         return
     names = ", ".join(context.model_names)
     raise APIError(

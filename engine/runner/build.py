@@ -67,7 +67,7 @@ def make_runner(
     Raises:
         SetupError: the operator must change something; one sentence says what.
     """
-    files = read_model_files(config.model, config.revision)
+    files = read_model_files(config)
     checkpoint = None
     if config.load_format != "dummy":
         checkpoint = open_checkpoint(files.folder).renamed(files.tensor_prefixes)

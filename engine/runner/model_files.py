@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+import msgspec
+
+from engine.config import EngineConfig
 from engine.errors import ModelFormatError
 from engine.weights.folder import ModelFolder
 from engine.weights.source import find_model_folder
@@ -25,7 +28,7 @@ class ModelFiles:
     """A model folder, read but for its weights.
 
     Attributes:
-        config_json: the bytes of config.json.
+        config_json: what config.json and the overrides say, as JSON.
         tensor_prefixes: how names of tensors begin in some checkpoints, to how `rules` has them.
         eos_token_ids: of generation_config.json, else of config.json; may be empty.
     """
@@ -38,14 +41,15 @@ class ModelFiles:
     eos_token_ids: tuple[int, ...]
 
 
-def read_model_files(model: str, revision: str) -> ModelFiles:
-    """Find a model and read its configuration.
+def read_model_files(config: EngineConfig) -> ModelFiles:
+    """Find a model and read its configuration, `hf_overrides` laid over it.
 
     Raises:
         SetupError: it cannot be found, or its files cannot be used; names the file.
     """
-    folder = ModelFolder(find_model_folder(model, revision))
-    hf_config = folder.json_object(CONFIG_FILE)
+    found = find_model_folder(config.model, config.revision, config.download_dir)
+    folder = ModelFolder(found)
+    hf_config = laid_over(folder.json_object(CONFIG_FILE), config.hf_overrides)
     shown_as = folder.path / CONFIG_FILE
     try:
         family = family_for(hf_config)
@@ -61,7 +65,7 @@ def read_model_files(model: str, revision: str) -> ModelFiles:
     eos = generation_config.get("eos_token_id", _eos_token_id(hf_config))
     return ModelFiles(
         folder=folder,
-        config_json=folder.file(CONFIG_FILE).read_bytes(),
+        config_json=msgspec.json.encode(hf_config, order="deterministic"),
         decoder=decoder,
         rules=rules,
         tensor_prefixes=family.tensor_prefixes,
@@ -71,6 +75,18 @@ def read_model_files(model: str, revision: str) -> ModelFiles:
 
 def _eos_token_id(hf_config: HFConfig) -> Any:
     return hf_config.get("eos_token_id", text_part(hf_config).get("eos_token_id"))
+
+
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries of both, those of `above` where both have one; objects are joined likewise."""
+    joined = dict(below)
+    for name, value in above.items():
+        old = joined.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            joined[name] = laid_over(cast("dict[str, Any]", old), cast("dict[str, Any]", value))
+        else:
+            joined[name] = value
+    return joined
 
 
 def _token_ids(value: Any, vocab_size: int, folder: ModelFolder) -> tuple[int, ...]:

@@ -112,6 +112,15 @@ def test_an_override_that_is_no_sampling_default_is_warned_about():
     assert "'temprature' has no effect" in choices.warnings[0]
 
 
+def test_what_servax_does_anyway_needs_no_word():
+    assert parse("-pp 1 --logprobs-mode raw_logprobs --runner generate").warnings == ()
+
+
+def test_parts_of_json_can_be_items_of_a_list():
+    choices = parse("--hf-overrides.eos_token_id+ 3 --hf-overrides.eos_token_id+ 4")
+    assert choices.engine.hf_overrides == {"eos_token_id": [3, 4]}
+
+
 def test_short_names_work():
     assert parse("-tp 2 -dp 3").engine.tensor_parallel_size == 2
     assert parse("--uvicorn-log-level debug").server.log_level == "debug"
@@ -129,8 +138,8 @@ def test_the_queue_bound_reaches_both_sides():
         "--no-enforce-eager",
         "--quantization fp8",
         "-q fp8",
-        "-pp 2",
-        "--middleware a --middleware b",
+        "--worker-cls a --worker-cls b",
+        "--speculative-config.model small",
         "--cudagraph-capture-sizes 1 2 4",
         "--swap-space=4",
         "--enable-chunked-prefill",
@@ -162,6 +171,10 @@ def test_every_known_flag_is_accepted():
         ("--trust_remote_code", "never runs code"),
         ("--kv-cache-dtype fp8", "is not one of auto"),
         ("--dtype int8", "is not one of"),
+        ("-pp 2", "servax does 1 only"),
+        ("--logprobs-mode raw_logits", "servax does raw_logprobs only"),
+        ("--tokenizer-mode slow", "is not supported"),
+        ("--middleware guard.Keys", "runs no code"),
         ("--port 70000", "outside 0..65535"),
         ("--port x", "--port"),
         ("--gpu-memory-utilization 1.5", "outside"),
@@ -225,6 +238,14 @@ def test_an_unknown_variable_of_ours_is_warned_about():
         "environment variable SERVAX_PROT is not known and is ignored",
     )
     assert "SERVAX_PORT" in refusal("", SERVAX_PORT="x")
+
+
+def test_vllms_variables_have_their_effect_or_a_warning():
+    choices = parse("", VLLM_LOG_STATS_INTERVAL="3", VLLM_TORCH_PROFILER_DIR="/tmp/traces")
+    assert choices.server.log_stats_interval_s == 3
+    assert choices.engine.profiler_config == {"torch_profiler_dir": "/tmp/traces"}
+    assert choices.warnings == ()
+    assert len(parse("", VLLM_MAX_N_SEQUENCES="3", VLLM_SERVER_DEV_MODE="1").warnings) == 1
 
 
 def test_variables_have_one_name_each():

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from engine.request import EngineStats
-from engine.stats import StatsLedger
+from engine.stats import StatsLedger, add_counters
 
 
 def test_counters_are_summed_over_engines_and_gauges_are_the_newest() -> None:
@@ -32,3 +32,10 @@ def test_an_engine_met_again_is_not_counted_twice() -> None:
     ledger.begin("first")
     ledger.note(EngineStats(total_steps=11))
     assert ledger.total.total_steps == 11
+
+
+def test_steps_by_tokens_are_summed_place_by_place():
+    one = EngineStats(total_steps_by_tokens=(1, 2, 3))
+    assert add_counters(one, EngineStats()).total_steps_by_tokens == (1, 2, 3)
+    assert add_counters(EngineStats(), one).total_steps_by_tokens == (1, 2, 3)
+    assert add_counters(one, one).total_steps_by_tokens == (2, 4, 6)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from api.batch_lines import LineError, parse_line, result_of, result_of_error
+
+URLS = frozenset({"/v1/completions"})
+GOOD = {"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {"prompt": "x"}}
+
+
+def refusal(line: object) -> LineError:
+    raw = line if isinstance(line, bytes) else json.dumps(line).encode()
+    with pytest.raises(LineError) as caught:
+        parse_line(raw, URLS)
+    return caught.value
+
+
+def test_a_line_is_a_request():
+    request = parse_line(json.dumps(GOOD).encode(), URLS)
+    assert (request.custom_id, request.url, request.body) == (
+        "a",
+        "/v1/completions",
+        {"prompt": "x"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"custom_id": 1}, "custom_id"),
+        ({"method": "GET"}, "method"),
+        ({"url": "/v1/embeddings"}, "url"),
+        ({"url": "http://elsewhere/v1/completions"}, "url"),
+        ({"url": None}, "url"),
+        ({"body": []}, "body"),
+        ({"body": {"stream": True}}, "stream"),
+    ],
+)
+def test_what_a_batch_does_not_do_is_named(changes, param):
+    assert refusal({**GOOD, **changes}).error.param == param
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b"\xff", b'{"a": NaN}', b"1" * 10])
+def test_what_is_no_request_is_refused(line):
+    assert refusal(line).error.status == 400
+
+
+def test_a_refused_line_keeps_its_id_and_has_the_error_of_the_api():
+    failure = refusal({**GOOD, "url": "/x"})
+    result = json.loads(result_of_error(failure, "openai"))
+    assert result["custom_id"] == "a"
+    assert result["response"]["status_code"] == 400
+    assert result["response"]["body"] is None
+    assert set(result["error"]["error"]) == {"message", "type", "param", "code"}
+
+
+def test_an_answer_has_a_body_and_no_error():
+    result = json.loads(result_of("a", 200, "req_1", {"choices": []}))
+    assert result["error"] is None
+    assert result["response"] == {
+        "status_code": 200,
+        "request_id": "req_1",
+        "body": {"choices": []},
+    }
