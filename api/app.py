@@ -26,6 +26,7 @@ RESOURCES = (
     "api.resources.models",
     "api.resources.chat",
     "api.resources.completions",
+    "api.resources.messages",
     "api.resources.inference",
     "api.resources.invocations",
     "api.resources.tokenize",

@@ -32,6 +32,23 @@ ENDPOINTS = (
     ),
     Endpoint(
         method="POST",
+        path="/v1/messages",
+        summary="Answer a conversation (Anthropic).",
+        tag="Generation",
+        body="api.protocol.anthropic:MessagesRequest",
+        response="api.protocol.anthropic:MessageResponse",
+        can_stream=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/messages/count_tokens",
+        summary="Count the tokens of a conversation (Anthropic).",
+        tag="Tokens",
+        body="api.protocol.anthropic:CountTokensRequest",
+        response="api.protocol.anthropic:CountTokensResponse",
+    ),
+    Endpoint(
+        method="POST",
         path="/inference/v1/generate",
         summary="Continue a prompt of token ids (vLLM).",
         tag="Generation",

@@ -26,6 +26,7 @@ HTTP_MESSAGES = {
 }
 
 SHOWN_PATH_CHARS = 200
+ANTHROPIC_PATH = "/v1/messages"
 
 
 def install_error_handlers(app: Quart, style: ErrorFormat) -> None:
@@ -54,9 +55,10 @@ def install_error_handlers(app: Quart, style: ErrorFormat) -> None:
 
 
 def error_response(error: APIError, style: ErrorFormat) -> Response:
-    """The answer for `error`."""
+    """The answer for `error`; routes of Anthropic's API have its style."""
+    is_anthropic = request.path.startswith(ANTHROPIC_PATH)
     return Response(
-        orjson.dumps(error_body(error, style)),
+        orjson.dumps(error_body(error, "anthropic" if is_anthropic else style)),
         status=error.status,
         headers={"content-type": "application/json", **error.headers},
     )

@@ -13,11 +13,14 @@ from __future__ import annotations
 import http
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from api.settings import ErrorFormat
 from engine import errors as engine_errors
 from engine.request import ErrorInfo
+
+ErrorStyle = ErrorFormat | Literal["anthropic"]
+"""The operator's choice, or that of the routes of Anthropic's API."""
 
 SERVER_ERROR_MESSAGE = "The server had an error while processing your request."
 
@@ -29,6 +32,16 @@ VLLM_TYPES = {
     500: "InternalServerError",
     501: "NotImplementedError",
     503: "ServiceUnavailableError",
+}
+
+ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    503: "overloaded_error",
 }
 
 OPENAI_TYPES = {
@@ -77,8 +90,14 @@ class APIError(Exception):
         self.headers = dict(headers or {})
 
 
-def error_body(error: APIError, style: ErrorFormat) -> dict[str, Any]:
-    """The envelope, ready for `orjson.dumps`, with `message`, `type`, `param` and `code`."""
+def error_body(error: APIError, style: ErrorStyle) -> dict[str, Any]:
+    """The envelope, ready for `orjson.dumps`, with `message`, `type`, `param` and `code`.
+
+    Anthropic's has only the first two of them.
+    """
+    if style == "anthropic":
+        kind = ANTHROPIC_TYPES.get(error.status, default_type(error.status))
+        return {"type": "error", "error": {"type": kind, "message": error.message}}
     if style == "vllm":
         kind, code = vllm_type(error.status), error.status
     else:

@@ -62,6 +62,19 @@ TOKENIZE: dict[str, tuple[Any, ...]] = {
     "mm_processor_kwargs": _OFF,
 }
 
+ANTHROPIC: dict[str, tuple[Any, ...]] = {
+    "container": _OFF,
+    "context_management": _OFF,
+    "mcp_servers": _OFF,
+    "inference_geo": _OFF,
+    "mm_payload": (None, "tensors", "none"),
+    "return_mm_kwargs": _OFF,
+    "watermarking": _OFF,
+    "kv_transfer_params": _OFF,
+    "ec_transfer_params": _OFF,
+    "vllm_xargs": _OFF,
+}
+
 GENERATE: dict[str, tuple[Any, ...]] = {
     "token_offsets": _OFF,
     "features": _OFF,

@@ -121,12 +121,13 @@ async def ended(
             async for event in events:
                 yield event
     except Exception as error:
-        yield b"data: " + orjson.dumps(error_body(_told(error), style)) + b"\n\n" + DONE
+        yield b"data: " + orjson.dumps(error_body(told(error), style)) + b"\n\n" + DONE
         return
     yield DONE
 
 
-def _told(error: Exception) -> APIError:
+def told(error: Exception) -> APIError:
+    """What a client is told of an error that ended its stream; a fault of ours is logged."""
     if isinstance(error, APIError):
         return error
     if isinstance(error, EngineError):

@@ -1,0 +1,1 @@
+"""Anthropic's Messages API over the chat service: words in, words out, nothing generated here."""

@@ -1,0 +1,105 @@
+"""POST /v1/messages and /v1/messages/count_tokens."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import AsyncGenerator, Generator, Mapping
+from typing import Any
+
+import orjson
+
+from api.context import ServerContext
+from api.errors import error_body
+from api.protocol.anthropic import CountTokensRequest, MessagesRequest
+from api.protocol.chat import ChatCompletionRequest
+from api.protocol.later_fields import ANTHROPIC, CHAT, refuse_later_fields
+from api.protocol.parse import parse_body
+from api.services.anthropic.conversion import RENAMED, chat_body, prompt_fields
+from api.services.anthropic.wire import encode, message_events, whole_message
+from api.services.chat import prepare
+from api.services.chat_job import ChatJob
+from api.services.events import EventStream, told
+from api.services.generation import begin, merge
+from api.services.rendering import render_chat
+from api.services.requests import Answer, verify_model
+from api.services.tool_plan import plan_tools, shown_tools
+from engine.errors import InvalidParameterError
+
+
+async def create_message(
+    context: ServerContext, body: Mapping[str, Any], http_request_id: str | None = None
+) -> Answer:
+    """Answer a conversation.
+
+    Raises:
+        APIError, EngineError: the request was refused or failed.
+    """
+    refuse_later_fields(body, ANTHROPIC)
+    strict = context.settings.strict_fields
+    parsed = parse_body(MessagesRequest, body, strict_fields=strict, known=ANTHROPIC)
+    job = await _prepare(context, parsed.request, http_request_id)
+    unknown = parsed.unknown + job.prompt.unused_variables
+    if not parsed.request.stream:
+        return Answer(body=await whole_message(job), unknown_fields=unknown)
+    source = merge([job.generation])
+    events = _ended(message_events(job, await begin(source)))
+    return Answer(events=EventStream(events, source), unknown_fields=unknown)
+
+
+async def count_tokens(context: ServerContext, body: Mapping[str, Any]) -> Answer:
+    """Tokens of the prompt that these messages make.
+
+    Raises:
+        APIError, EngineError: the request was refused.
+    """
+    strict = context.settings.strict_fields
+    parsed = parse_body(CountTokensRequest, body, strict_fields=strict)
+    request = parsed.request
+    verify_model(context, request.model)
+    with _in_our_words():
+        chat = _chat_request({"model": request.model} | _given(context, request))
+        rendered = await render_chat(context, chat, shown_tools(context, plan_tools(chat)))
+    answer = {"input_tokens": len(rendered.token_ids)}
+    return Answer(body=orjson.dumps(answer), unknown_fields=parsed.unknown)
+
+
+async def _prepare(
+    context: ServerContext, request: MessagesRequest, http_request_id: str | None
+) -> ChatJob:
+    with _in_our_words():
+        chat = _chat_request(chat_body(request, context.chat_template))
+        return await prepare(context, chat, http_request_id)
+
+
+def _given(context: ServerContext, request: CountTokensRequest) -> dict[str, Any]:
+    fields = prompt_fields(request, context.chat_template)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _chat_request(body: dict[str, Any]) -> ChatCompletionRequest:
+    refuse_later_fields(body, CHAT)
+    return parse_body(ChatCompletionRequest, body, strict_fields=True, known=CHAT).request
+
+
+@contextlib.contextmanager
+def _in_our_words() -> Generator[None, None, None]:
+    """Errors name the fields of this API, not those of chat completions."""
+    try:
+        yield
+    except InvalidParameterError as error:
+        name = re.split(r"\W", error.param or "messages", maxsplit=1)[0]
+        param = RENAMED.get(name, name) + (error.param or "").removeprefix(name)
+        message = str(error).replace(f"'{error.param}'", f"'{param}'")
+        code = error.code or "invalid_value"
+        raise InvalidParameterError(message, param=param, code=code) from None
+
+
+async def _ended(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """`events`, which end with `message_stop`; a failure becomes an `error` event instead."""
+    try:
+        async with contextlib.aclosing(events):
+            async for event in events:
+                yield event
+    except Exception as error:
+        yield encode(error_body(told(error), "anthropic"))
