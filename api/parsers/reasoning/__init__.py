@@ -24,7 +24,7 @@ REASONING_PARSERS: Mapping[str, ReasoningFormat] = _BY_NAME | {
 
 # vLLM's names of formats that nobody here has seen written down; the flag refuses them by name
 UNSUPPORTED: tuple[str, ...] = tuple(
-    "beam cohere_command4 deepseek_v4 deepseek_v41 granite_thinking_parser hf hy_v3 hy_v4 inkling "
+    "beam cohere_command4 deepseek_v41 granite_thinking_parser hf hy_v3 hy_v4 inkling "
     "k2_horizon kimi_k3 ling3 minicpmv minimax_m3 muse muse_glimmer musespark1x plamo3 poolside_v1 "
     "step5".split()
 )

@@ -115,6 +115,14 @@ FORMATS: tuple[ReasoningFormat, ...] = (
         template_marks=(("[gMASK]", _START),),
     ),
     _think(
+        name="deepseek_v4",
+        models="DeepSeek-V4",
+        ends_before=("<｜DSML｜tool_calls>",),
+        special=("｜DSML｜",),
+        model_types=frozenset({"deepseek_v4"}),
+        template_marks=(("<｜DSML｜tool_calls>", _END),),
+    ),
+    _think(
         name="deepseek_v3",
         models="DeepSeek-V3.1 and V3.2",
         model_types=frozenset({"deepseek_v32"}),

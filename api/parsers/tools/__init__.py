@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from api.parsers.tools.apertus import APERTUS
 from api.parsers.tools.format import ToolFormat
 from api.parsers.tools.gemma import FUNCTIONGEMMA, GEMMA4
 from api.parsers.tools.glm import GLM45, GLM47
-from api.parsers.tools.hermes import HERMES, INTERNLM, LONGCAT
+from api.parsers.tools.hermes import GIGACHAT3, HERMES, INTERNLM, LONGCAT
 from api.parsers.tools.json_list import COHERE, GRANITE, HUNYUAN, PHI4_MINI, XLAM
 from api.parsers.tools.llama import GRANITE_20B, LLAMA3
 from api.parsers.tools.mistral import MISTRAL
@@ -35,6 +36,8 @@ FORMATS: tuple[ToolFormat, ...] = (
     OLMO3,
     LONGCAT,
     INTERNLM,
+    APERTUS,
+    GIGACHAT3,
     GRANITE_20B,
     PHI4_MINI,
     PYTHONIC,
@@ -63,7 +66,7 @@ TOOL_PARSERS: Mapping[str, ToolFormat] = _BY_NAME | {
 
 # vLLM's names of formats that nobody here has seen written down; the flag refuses them by name
 UNSUPPORTED: tuple[str, ...] = tuple(
-    "apertus beam cohere_command4 deepseek_v4 deepseek_v41 dots gigachat3 hf hy_v3 hy_v4 inkling "
+    "beam cohere_command4 deepseek_v41 dots hf hy_v3 hy_v4 inkling "
     "k2_horizon kimi_k3 ling3 mimo minicpm5 minimax_m3 muse muse_glimmer musespark1x plamo3 "
     "poolside_v1 step5".split()
 )

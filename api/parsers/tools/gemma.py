@@ -51,7 +51,7 @@ def _grammar(opening: str, closing: str, quote: str) -> CallGrammar:
         )
 
     style = LiteralStyle(
-        string, {True: "true", False: "false", None: "null"}, lambda key: f"{key}:"
+        string, {True: "true", False: "false", None: "null"}, lambda key: f"{key}:", ","
     )
 
     def call(writer: GrammarWriter, tool: ToolSpec) -> str:

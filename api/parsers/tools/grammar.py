@@ -16,6 +16,8 @@ from api.parsers.tool_spec import ToolSpec
 from engine.errors import InvalidParameterError
 
 ANY_TEXT = r"/(.|\n)*/"
+# without a bound a model can lose itself in white space
+_JSON_OPTIONS = {"whitespace_pattern": r"[ \n]{0,8}"}
 _SPECIAL_IN_REGEX = re.compile(r"[][.^$*+?{}\\|()/]")
 
 
@@ -50,7 +52,7 @@ class GrammarWriter:
 
     def json(self, schema: Mapping[str, Any]) -> str:
         """The expression of a JSON value by its schema."""
-        return self.rule("%json " + json.dumps(schema))
+        return self.rule("%json " + json.dumps({**schema, "x-guidance": _JSON_OPTIONS}))
 
     def json_arguments(self, tool: ToolSpec) -> str:
         """The expression of a call's arguments as a JSON object.
@@ -123,6 +125,7 @@ class CallGrammar:
         within: the expression of text that may have calls in it, told that of a trigger with what
             follows; None: text and calls in turn.
         is_single: an answer has one call at most.
+        newer: another shape, for tokenizers that have this special token.
     """
 
     call: Callable[[GrammarWriter, ToolSpec], str]
@@ -136,6 +139,7 @@ class CallGrammar:
     lead: Callable[[GrammarWriter], str] = lambda writer: r"/\n{0,2}/"
     within: Callable[[GrammarWriter, str], str] | None = None
     is_single: bool = False
+    newer: tuple[str, CallGrammar] | None = None
 
 
 def write_grammar(
@@ -148,6 +152,8 @@ def write_grammar(
     special_tokens: Mapping[str, int],
 ) -> str:
     """The grammar of answers that call `tools`; see `ToolFormat.grammar`."""
+    if shape.newer is not None and shape.newer[0] in special_tokens:
+        shape = shape.newer[1]
     writer = GrammarWriter(format_name, special_tokens)
     expressions = " | ".join(shape.call(writer, tool) for tool in tools)
     call = writer.rule(f"({expressions}) {writer.literal(shape.close)}")

@@ -93,3 +93,15 @@ INTERNLM = ToolFormat(
     model_types=frozenset({"internlm2"}),
     template_marks=(("<|action_start|>", "<|plugin|>"),),
 )
+
+GIGACHAT3 = ToolFormat(
+    name="gigachat3",
+    models="GigaChat 3",
+    sample='<|function_call|>{"name": "get_weather", "arguments": {"city": "Paris"}}',
+    script=lambda tools: calls_after(["<|function_call|>"], [], _call),
+    call_grammar=CallGrammar(
+        trigger="<|function_call|>", open="<|function_call|>", call=json_object(), is_single=True
+    ),
+    markers=("<|function_call|>",),
+    template_marks=(("<|function_call|>",),),
+)

@@ -5,6 +5,7 @@ Source: mistral-common's instruct tokenizers; v11 adds `[CALL_ID]`, v13 drops it
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 from api.parsers.answer import Answer
@@ -14,6 +15,7 @@ from api.parsers.script import calls_after
 from api.parsers.tool_spec import ToolSpec
 from api.parsers.tools.format import ToolFormat
 from api.parsers.tools.grammar import CallGrammar, GrammarWriter
+from api.parsers.tools.hermes import json_object
 from api.parsers.tools.json_list import json_list
 
 TOOL_CALLS, ARGS, CALL_ID = "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"
@@ -39,17 +41,22 @@ def _call(reader: Reader, answer: Answer, marker: str) -> Waiting[None]:
 
 
 def _written(writer: GrammarWriter, tool: ToolSpec) -> str:
-    """Tokenizers that have `[ARGS]` as a token want it before the arguments."""
-    args = writer.literal(ARGS) if writer.is_special(ARGS) else ""
-    return f"{writer.literal(tool.name)} {args} {writer.json_arguments(tool)}"
+    call_id = f"({writer.literal(CALL_ID)} /[A-Za-z0-9]{{9}}/)?"
+    args = writer.literal(ARGS)
+    return f"{writer.literal(tool.name)} {call_id} {args} {writer.json_arguments(tool)}"
 
+
+_LISTED = CallGrammar(
+    trigger=TOOL_CALLS, begin=f"{TOOL_CALLS} [", call=json_object(), between=", ", end="]"
+)
+_NAMED = CallGrammar(trigger=TOOL_CALLS, open=TOOL_CALLS, call=_written)
 
 MISTRAL = ToolFormat(
     name="mistral",
     models="Mistral and Mixtral with tools, Ministral, Magistral, Devstral",
     sample='[TOOL_CALLS]get_weather[ARGS]{"city": "Paris"}',
     script=lambda tools: calls_after([TOOL_CALLS], [], _call),
-    call_grammar=CallGrammar(trigger=TOOL_CALLS, open=TOOL_CALLS, call=_written),
+    call_grammar=dataclasses.replace(_LISTED, newer=(ARGS, _NAMED)),
     markers=(TOOL_CALLS, ARGS, CALL_ID),
     partner="mistral",
     model_types=frozenset({"mistral", "mixtral", "mistral3", "ministral3", "pixtral"}),

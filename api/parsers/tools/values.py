@@ -89,11 +89,13 @@ class LiteralStyle:
         string: the expression of a string by its schema.
         words: how true, false and null are written.
         key: the text of an object's key, up to its value.
+        comma: between members.
     """
 
     string: Callable[[GrammarWriter, Schema], str]
     words: Mapping[Any, str]
     key: Callable[[str], str]
+    comma: str = ", "
 
 
 class LiteralGrammar:
@@ -158,8 +160,9 @@ class LiteralGrammar:
         if high == 0:
             return '"[]"'
         item = self._writer.rule(self.value(schema.get("items", {}), depth + 1))
+        comma = self._writer.literal(self._style.comma)
         most = "" if high is None else max(high - 1, 0)
-        filled = f'"[" {item} (", " {item}){{{max(low - 1, 0)},{most}}} "]"'
+        filled = f'"[" {item} ({comma} {item}){{{max(low - 1, 0)},{most}}} "]"'
         return f"({filled})" if low else f'("[]" | {filled})'
 
     def _object(self, schema: Schema, depth: int) -> str:
@@ -170,7 +173,7 @@ class LiteralGrammar:
             key: f"{self._writer.literal(self._style.key(key))} {self.value(value, depth + 1)}"
             for key, value in named.items()
         }
-        return f'"{{" {members_of(self._writer, members, required, ", ")} "}}"'
+        return f'"{{" {members_of(self._writer, members, required, self._style.comma)} "}}"'
 
     def _refused(self, why: str) -> InvalidParameterError:
         return self._writer.refuse(self._tool, why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 from api.parsers.tools.format import ToolFormat
@@ -44,6 +45,9 @@ _DEEPSEEK_V32 = Tags(
     trims=False,
     is_string=(('" string="true">', True), ('" string="false">', False)),
 )
+_DEEPSEEK_V4 = dataclasses.replace(
+    _DEEPSEEK_V32, section=("<｜DSML｜tool_calls>", "</｜DSML｜tool_calls>")
+)
 _STEP3 = Tags(
     section=("<｜tool_calls_begin｜>", "<｜tool_calls_end｜>"),
     before_call=("<｜tool_call_begin｜>", "function<｜tool_sep｜>"),
@@ -60,7 +64,7 @@ _STEP3 = Tags(
 XML_FORMATS = (
     ToolFormat(
         name="qwen3_coder",
-        models="Qwen3-Coder, Qwen3.5, Nemotron 3, Step-3.5, MiMo-V2",
+        models="Qwen3-Coder, Qwen3.5, Nemotron 3, Step-3.5",
         sample="<tool_call>\n<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n"
         "</function>\n</tool_call>",
         script=functools.partial(tagged_calls, _QWEN3_CODER),
@@ -105,7 +109,20 @@ XML_FORMATS = (
         markers=("｜DSML｜",),
         partner="deepseek_v3",
         model_types=frozenset({"deepseek_v32"}),
-        template_marks=(("｜DSML｜",),),
+        template_marks=(("｜DSML｜", "function_calls"),),
+    ),
+    ToolFormat(
+        name="deepseek_v4",
+        models="DeepSeek-V4",
+        sample='<｜DSML｜tool_calls>\n<｜DSML｜invoke name="get_weather">\n'
+        '<｜DSML｜parameter name="city" string="true">Paris</｜DSML｜parameter>\n'
+        "</｜DSML｜invoke>\n</｜DSML｜tool_calls>",
+        script=functools.partial(tagged_calls, _DEEPSEEK_V4),
+        call_grammar=tagged_grammar(_DEEPSEEK_V4, is_section_per_call=False),
+        markers=("｜DSML｜",),
+        partner="deepseek_v4",
+        model_types=frozenset({"deepseek_v4"}),
+        template_marks=(("｜DSML｜", "tool_calls"),),
     ),
     ToolFormat(
         name="step3",

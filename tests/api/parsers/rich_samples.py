@@ -71,6 +71,9 @@ def gemma(opening: str, closing: str, quote: str) -> str:
 QWEN_END = "\n</parameter>\n"
 # two calls, f with VALUES and g with nothing
 _TEXTS = {
+    "apertus": '<|tools_prefix|>[{"f": @ARGS}, {"g": {}}]<|tools_suffix|>',
+    "gigachat3": '<|function_call|>{"name": "f", "arguments": @ARGS}\n'
+    '<|function_call|>{"name": "g", "arguments": {}}',
     "hermes": '<tool_call>\n{"name": "f", "arguments": @ARGS}\n</tool_call>\n'
     '<tool_call>\n{"arguments": {}, "name": "g"}</tool_call>\n',
     "longcat": '<longcat_tool_call>{"name": "f", "arguments": @ARGS}</longcat_tool_call>'
@@ -143,4 +146,5 @@ _TEXTS = {
     "<|start|>assistant to=functions.g<|channel|>commentary json<|message|>{}<|call|>",
 }
 RICH = {name: text.replace("@ARGS", JSON) for name, text in _TEXTS.items()}
+RICH["deepseek_v4"] = RICH["deepseek_v32"].replace("function_calls", "tool_calls")
 RICH_TOOLS = (TYPED, ToolSpec(name="g"))

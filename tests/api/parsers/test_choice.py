@@ -85,6 +85,8 @@ FAMILIES = [
         "qwen3_coder",
         "qwen3",
     ),
+    ("deepseek_v4", None, "deepseek_v4", "deepseek_v4"),
+    ("apertus", "<|tools_prefix|>", "apertus", None),
     ("gpt2", None, None, None),
     (None, None, None, None),
 ]
