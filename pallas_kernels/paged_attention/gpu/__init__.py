@@ -15,9 +15,9 @@ from pallas_kernels.paged_attention.gpu.pages import kv_page_bytes, make_kv_page
 from pallas_kernels.paged_attention.gpu.softmax import Scoring
 from pallas_kernels.paged_attention.gpu.supported import supports
 from pallas_kernels.paged_attention.gpu.tuning import (
-    NUM_MULTIPROCESSORS,
     KernelShape,
     max_splits,
+    num_multiprocessors,
     tuning,
 )
 
@@ -37,7 +37,7 @@ def attend(
     softcap: float | None = None,
     sinks_Q: jax.Array | None = None,
     is_decode: bool,
-    num_blocks: int = NUM_MULTIPROCESSORS,
+    num_blocks: int | None = None,
     interpret: Interpreter = None,
 ) -> jax.Array:
     """Causal attention of every token over the pages of its row; see `reference.attend`.
@@ -49,13 +49,14 @@ def attend(
         pages_N2KZH: pages of one layer with this step's keys and values already written.
         sinks_Q: float32, one more logit per head in the denominator of the softmax.
         is_decode: static promise that T == R and row r owns token r.
-        num_blocks: blocks of a kernel: multiprocessors of the chip.
+        num_blocks: blocks of a kernel; None for one on each multiprocessor of the device.
         interpret: `mosaic.interpreter(...)` runs the kernels on a CPU.
 
     Returns:
         bfloat16 `o_TQH`; zeros for padding tokens.
     """
     scoring = Scoring(scale, window, softcap)
+    num_blocks = num_blocks or num_multiprocessors()
     sinks_Q = _sinks_in_log2(sinks_Q, q_TQH.shape[1])
     if is_decode:
         return _attend_rows(

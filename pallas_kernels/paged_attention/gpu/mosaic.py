@@ -105,7 +105,7 @@ class Ops:
             return jnp.dot(left_ref[...], right_ref[...].T, preferred_element_type=jnp.float32)
 
         def multiply(sum_ref: Ref) -> jax.Array:
-            plgpu.wgmma(sum_ref, left_ref, plgpu.transpose_ref(right_ref, (1, 0)))
+            plgpu.wgmma(sum_ref, left_ref, right_ref.transpose((1, 0)))
             return sum_ref[...]
 
         sums = plgpu.WGMMAAccumulatorRef((left_ref.shape[0], right_ref.shape[0]), jnp.float32)

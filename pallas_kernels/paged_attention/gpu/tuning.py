@@ -6,6 +6,9 @@ The table's rows compile without spills (tests/kernels/gpu); no card has timed t
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
+
+import jax
 
 SHARED_BYTES = 232_448 - 4_096
 """Shared memory of a block on Hopper, less what barriers and reductions take."""
@@ -14,7 +17,7 @@ PARTIAL_BYTES = 32 * 2**20
 """Memory for the pieces of split rows, beside one piece a row."""
 
 NUM_MULTIPROCESSORS = 132
-"""Blocks that share the work: one for each multiprocessor of an H100 SXM."""
+"""Of an H100 SXM; taken where the device does not say."""
 
 MATMUL_ROWS = 64
 ELEMENT_BYTES = 2
@@ -58,6 +61,14 @@ TABLE: dict[tuple[int, int, int], Tuning] = {
     (256, 2, 64): Tuning(64, 2, 64, 2, 512),  # Gemma-3-12B
 }
 """(head_dim, query heads of a KV head, page) to sizes."""
+
+
+def num_multiprocessors() -> int:
+    """Multiprocessors of the GPU that is traced for: the described one if any, else the first."""
+    described: Any = jax.sharding.get_abstract_mesh().abstract_device
+    if described is not None:
+        return described.num_cores or NUM_MULTIPROCESSORS
+    return getattr(jax.devices()[0], "core_count", None) or NUM_MULTIPROCESSORS
 
 
 def tuning(head_dim: int, group: int, page_size: int, num_kv_heads: int) -> Tuning:
