@@ -9,6 +9,15 @@ BENCHMARKS = {
     "serve": ("bench.serve.command", "load on any OpenAI endpoint: latencies, throughput, goodput"),
     "offline": ("bench.offline", "throughput of engine.LLM on prompts known beforehand"),
     "host": ("bench.host", "host time of a step (schedule, pack, settle) without a model"),
+    "kernels": (
+        "bench.kernels.command",
+        "attention and sampling kernels, beside the ceilings of the device",
+    ),
+    "step": (
+        "bench.step.command",
+        "whole steps of a model, dummy weights, beside the roofline",
+    ),
+    "plot": ("bench.plot", "a picture of a result of kernels or step"),
     "compare": ("bench.compare", "servax beside transformers' generate, interleaved"),
 }
 

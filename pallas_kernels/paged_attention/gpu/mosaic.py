@@ -147,6 +147,10 @@ def over_columns(row_M: jax.Array, width: int) -> jax.Array:
 
 
 def kernel_options(interpret: Interpreter) -> dict[str, Any]:
-    """Arguments of `plgpu.kernel` that differ between the chip and the interpreter."""
-    options: dict[str, Any] = {"compiler_params": plgpu.CompilerParams(approx_math=True)}
+    """Arguments of `plgpu.kernel` that differ between the chip and the interpreter.
+
+    The kernels name register layouts themselves: lane semantics, no longer the default in jax 0.11.
+    """
+    params = plgpu.CompilerParams(approx_math=True, lowering_semantics=plgpu.LoweringSemantics.Lane)
+    options: dict[str, Any] = {"compiler_params": params}
     return options if interpret is None else {**options, "interpret": interpret}

@@ -1,0 +1,26 @@
+"""Pictures of results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+
+def test_a_result_is_drawn_beside_its_file(tmp_path: Path) -> None:
+    from bench import plot
+
+    record = {"name": "decode [chosen]", "status": "measured", "share_of_copy": 0.5}
+    document = {
+        "benchmark": "kernels",
+        "environment": {"date": "today", "commit": "abc"},
+        "devices": {"child": {"device_kind": "cpu"}},
+        "result": [record, {"name": "left out", "status": "no time"}],
+    }
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps(document))
+    assert plot.main([str(file)]) == 0
+    assert (tmp_path / "result.png").read_bytes().startswith(b"\x89PNG")
