@@ -102,7 +102,8 @@ class Ops:
     def multiply_transposed(self, left_ref: Ref, right_ref: Ref) -> jax.Array:
         """Float32 `left [M, H] @ right [C, H]^T`, both in shared memory."""
         if self.is_interpreted:
-            return jnp.dot(left_ref[...], right_ref[...].T, preferred_element_type=jnp.float32)
+            left, right = _read(left_ref), _read(right_ref)
+            return jnp.dot(left, right.T, preferred_element_type=jnp.float32)
 
         def multiply(sum_ref: Ref) -> jax.Array:
             plgpu.wgmma(sum_ref, left_ref, right_ref.transpose((1, 0)))
@@ -114,7 +115,8 @@ class Ops:
     def add_product(self, sum_MH: jax.Array, left_MC: jax.Array, right_ref: Ref) -> jax.Array:
         """`sum + left @ right`: left in registers, right `[C, H]` in shared memory."""
         if self.is_interpreted:
-            return sum_MH + jnp.dot(left_MC, right_ref[...], preferred_element_type=jnp.float32)
+            right = _read(right_ref)
+            return sum_MH + jnp.dot(left_MC, right, preferred_element_type=jnp.float32)
 
         def add(sum_ref: Ref) -> None:
             plgpu.wgmma(sum_ref, left_MC, right_ref)
@@ -134,6 +136,17 @@ class Ops:
 
     def _cast(self, value: jax.Array, layout: Any) -> jax.Array:
         return value if self.is_interpreted else plgpu.layout_cast(value, layout)
+
+
+def _read(ref: Ref) -> jax.Array:
+    """Shared memory as the interpreter's matmul reads it.
+
+    Tensor cores read it the way loads write it; for plain reads jax 0.11 wants the order between
+    the two said, or the next load into the same place would count as a race.
+    """
+    values = ref[...]
+    plgpu.commit_smem()
+    return values
 
 
 def _strided_layout(size: int) -> Any:
