@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,55 +10,45 @@ import jax.numpy as jnp
 import numpy as np
 
 from bench.timing import spread, time_chain
-from engine.sampling import make_slot_state, sample_full, threshold
+from engine.sampling import make_slot_state, sample_full
 from engine.sampling.logits import sortable
 from engine.sampling.parameters import NUM_PARAMETER_FIELDS, Field
+from pallas_kernels.threshold import THRESHOLDS, Threshold, choose
 
 TOP_K = 50
-Search = Callable[..., jax.Array]
 
 
-def searches() -> dict[str, Search]:
-    """Every search for a cut that `engine.sampling.threshold` offers, by name.
-
-    They take the arguments of `largest_cut`.
-    """
-    names = [name for name in vars(threshold) if name.startswith("largest_cut")]
-    return {name: getattr(threshold, name) for name in names}
+def chosen_search() -> str:
+    """The kind that the engine takes on this device."""
+    return choose(jax.default_backend(), jax.devices()[0]).kind
 
 
 def measure_searches(num_rows: int, vocab_size: int, *, quick: bool) -> dict[str, Any]:
-    """Time of every search for the `TOP_K`-th largest logit of every row."""
-    found = {
-        name: _measure_search(name, search, num_rows, vocab_size, quick)
-        for name, search in searches().items()
-    }
-    fastest = min(found, key=lambda name: found[name]["median_us"])
+    """Time of every search this device has for the `TOP_K`-th largest logit of every row."""
+    logits_RV = jax.random.normal(jax.random.key(0), (num_rows, vocab_size), jnp.float32)
+    key_RV, target_R = sortable(logits_RV), jnp.full((num_rows,), TOP_K, jnp.int32)
+    expected_R = np.asarray(jax.jit(THRESHOLDS["plain"])(key_RV, target_R))
+    found: dict[str, Any] = {}
+    for kind in dict.fromkeys(("plain", chosen_search())):
+        cut_R = np.asarray(jax.jit(THRESHOLDS[kind])(key_RV, target_R))
+        assert np.array_equal(cut_R, expected_R), f"{kind} finds other cuts than plain"
+        found[kind] = _measure_search(kind, key_RV, target_R, quick)
+    fastest = min(found, key=lambda kind: found[kind]["median_us"])
     return {"fastest": fastest, "searches": found, **found[fastest]}
 
 
 def _measure_search(
-    name: str, search: Search, num_rows: int, vocab_size: int, quick: bool
+    kind: str, key_RV: jax.Array, target_R: jax.Array, quick: bool
 ) -> dict[str, Any]:
-    logits_RV = jax.random.normal(jax.random.key(0), (num_rows, vocab_size), jnp.float32)
-    target_R = jnp.full((num_rows,), TOP_K, jnp.int32)
+    """Each search waits for the one before it, and none is the same as the last."""
 
     @jax.jit
-    def find(logits_RV: jax.Array) -> tuple[jax.Array, jax.Array]:
-        key_RV = sortable(logits_RV)
-        cut_R = search(key_RV, jnp.ones_like, target_R)
-        num_kept_R = jnp.sum((key_RV >= cut_R[:, None]).astype(jnp.int32), axis=1)
-        # The next search needs this one's answer; the logits stay what they are.
-        return logits_RV.at[:, 0].add(jnp.where(num_kept_R < 0, 1.0, 0.0)), num_kept_R
+    def next_target(target_R: jax.Array) -> jax.Array:
+        cut_R = THRESHOLDS[kind](key_RV, target_R)
+        return TOP_K + (cut_R & 1)
 
-    num_kept_R = np.asarray(find(logits_RV)[1])
-    assert np.all(num_kept_R >= TOP_K), f"{name} finds another cut"
-
-    def step(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        return find(state[0])
-
-    samples, _ = time_chain(step, find(logits_RV), **_pace(quick))
-    return _figures(samples, num_rows, vocab_size)
+    samples, _ = time_chain(next_target, target_R, **_pace(quick))
+    return _figures(samples, *key_RV.shape)
 
 
 def measure_sampler(num_rows: int, vocab_size: int, *, quick: bool) -> dict[str, Any]:
@@ -75,14 +64,16 @@ def measure_sampler(num_rows: int, vocab_size: int, *, quick: bool) -> dict[str,
     zero_R = jnp.zeros((num_rows,), jnp.int32)
     no_ban_RB = jnp.full((num_rows, 1), -1, jnp.int32)
 
+    threshold = Threshold(chosen_search())
+
     def sample(state: Any) -> Any:
         arguments = (slot_R, is_sampling_R, jnp.asarray(parameters), zero_R, zero_R, no_ban_RB)
-        output, slots = sample_full(logits_RV, state[1], *arguments, min(20, vocab_size))
+        output, slots = sample_full(logits_RV, state[1], *arguments, min(20, vocab_size), threshold)
         return output.token_R, slots
 
     start = (zero_R, make_slot_state(num_rows, vocab_size))
     samples, _ = time_chain(jax.jit(sample, donate_argnums=0), start, **_pace(quick))
-    return _figures(samples, num_rows, vocab_size)
+    return {"kind": threshold.kind, **_figures(samples, num_rows, vocab_size)}
 
 
 def _figures(samples: list[float], num_rows: int, vocab_size: int) -> dict[str, Any]:

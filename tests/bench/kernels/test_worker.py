@@ -71,7 +71,7 @@ def test_bits_are_equal_on_a_cpu_however_a_token_is_computed() -> None:
 
 def test_the_sampler_and_every_search_are_timed() -> None:
     shape = {"num_rows": 8, "vocab_size": 64, "quick": True}
-    assert "largest_cut" in run("searches", **shape)["searches"]
+    assert set(run("searches", **shape)["searches"]) == {"plain"}
     assert run("sampler", **shape)["median_us"] > 0
 
 
