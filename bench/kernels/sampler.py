@@ -27,10 +27,10 @@ def measure_searches(num_rows: int, vocab_size: int, *, quick: bool) -> dict[str
     """Time of every search this device has for the `TOP_K`-th largest logit of every row."""
     logits_RV = jax.random.normal(jax.random.key(0), (num_rows, vocab_size), jnp.float32)
     key_RV, target_R = sortable(logits_RV), jnp.full((num_rows,), TOP_K, jnp.int32)
-    expected_R = np.asarray(jax.jit(THRESHOLDS["plain"])(key_RV, target_R))
+    expected_R = np.asarray(jax.jit(THRESHOLDS["plain"])(key_RV, target_R, None))
     found: dict[str, Any] = {}
     for kind in dict.fromkeys(("plain", chosen_search())):
-        cut_R = np.asarray(jax.jit(THRESHOLDS[kind])(key_RV, target_R))
+        cut_R = np.asarray(jax.jit(THRESHOLDS[kind])(key_RV, target_R, None))
         assert np.array_equal(cut_R, expected_R), f"{kind} finds other cuts than plain"
         found[kind] = _measure_search(kind, key_RV, target_R, quick)
     fastest = min(found, key=lambda kind: found[kind]["median_us"])
@@ -44,7 +44,7 @@ def _measure_search(
 
     @jax.jit
     def next_target(target_R: jax.Array) -> jax.Array:
-        cut_R = THRESHOLDS[kind](key_RV, target_R)
+        cut_R = THRESHOLDS[kind](key_RV, target_R, None)
         return TOP_K + (cut_R & 1)
 
     samples, _ = time_chain(next_target, target_R, **_pace(quick))
