@@ -28,6 +28,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
             to what the KV cache can hold only with an error that says so, never silently.
         max_num_seqs: most sequences running at once (slots).
         max_num_batched_tokens: token budget of one step.
+        kv_cache_dtype: auto (the model's) or a key of `KV_CACHE_DTYPES`.
         block_size: tokens in a page (vLLM's flag name; everywhere else it is `page_size`).
         kv_cache_memory_bytes: bytes for KV pages; None = from the device's memory.
         gpu_memory_utilization: share of the device's memory to use when the above is None.
@@ -167,6 +168,14 @@ not bit-equal to larger ones on CPU."""
 LOAD_FORMATS = ("auto", "safetensors", "dummy")
 SCHEDULING_POLICIES = ("fcfs", "priority")
 DTYPES = ("float32", "bfloat16", "float16")
+KV_CACHE_DTYPES = {
+    **{dtype: dtype for dtype in DTYPES},
+    "fp8": "float8_e4m3fn",
+    "fp8_e4m3": "float8_e4m3fn",
+    "fp8_e5m2": "float8_e5m2",
+    "int8": "int8",
+}
+"""`--kv-cache-dtype` (but for auto) to the dtype of keys and values in pages."""
 
 
 class ResolvedConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,6 +183,7 @@ class ResolvedConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         dtype: of the model's values, keys and activations: float32 | bfloat16 | float16.
+        kv_dtype: of keys and values in pages, a value of `KV_CACHE_DTYPES`.
         weight_dtype: in which its weights are kept; float32 where 16-bit products are slow.
         min_decode_rows: rows of the narrowest step that only decodes.
         prompt_logprobs_chunk_tokens: most tokens of a step that scores prompts.
@@ -185,6 +195,7 @@ class ResolvedConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     dtype: str
+    kv_dtype: str
     weight_dtype: str
     min_decode_rows: int
     max_model_len: int
@@ -232,6 +243,7 @@ def resolve(config: EngineConfig, model: ModelLimits, devices: DeviceFacts) -> R
     weight_dtype = _weight_dtype(dtype, model, devices, max_num_seqs)
     return ResolvedConfig(
         dtype=dtype,
+        kv_dtype=_kv_dtype(config, dtype),
         weight_dtype=weight_dtype,
         min_decode_rows=_min_decode_rows(weight_dtype, config, devices),
         max_model_len=max_model_len,
@@ -301,12 +313,12 @@ def _max_logprobs(config: EngineConfig, model: ModelLimits) -> int:
 def _dtype(config: EngineConfig, model: ModelLimits) -> str:
     dtype = model.dtype if config.dtype == "auto" else config.dtype
     _one_of("dtype", dtype, DTYPES)
-    if config.kv_cache_dtype not in ("auto", dtype):
-        raise SetupError(
-            f"--kv-cache-dtype {config.kv_cache_dtype} is not supported: pages hold the model's "
-            f"own {dtype}. Leave it at auto."
-        )
     return dtype
+
+
+def _kv_dtype(config: EngineConfig, dtype: str) -> str:
+    _one_of("kv-cache-dtype", config.kv_cache_dtype, ("auto", *KV_CACHE_DTYPES))
+    return KV_CACHE_DTYPES.get(config.kv_cache_dtype, dtype)
 
 
 def _weight_dtype(dtype: str, model: ModelLimits, devices: DeviceFacts, max_num_seqs: int) -> str:

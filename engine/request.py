@@ -221,6 +221,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What the API must know of the loaded model; sent once when the engine is ready.
 
     Attributes:
+        kv_dtype: of keys and values in KV pages.
         num_pages: KV pages of the pool, the trash page included.
         has_priority_scheduling: the engine runs with `scheduling_policy="priority"`; without it
             a request with a priority other than 0 is refused.
@@ -240,4 +241,5 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     weight_bytes: int
     num_pages: int
     page_size: int
+    kv_dtype: str = ""
     has_priority_scheduling: bool = False

@@ -34,6 +34,7 @@ class DecoderConfig:
         attention_scale: multiplies the scores; None = `head_dim**-0.5`.
         attention_softcap: scores become `cap * tanh(score / cap)`; None = not.
         logits_softcap: the same of logits.
+        has_kv_scales: the checkpoint says what 8-bit keys and values are to be multiplied by.
         qk_norm: RMSNorm over each head of q and k before rotation.
         has_post_norms: mixer and feed-forward layer have a norm behind them too.
         norm_weight_offset: added to every norm's weight: 1 where checkpoints keep `weight - 1`.
@@ -65,6 +66,7 @@ class DecoderConfig:
     has_post_norms: bool = False
     norm_weight_offset: float = 0.0
     embedding_scale: float = 1.0
+    has_kv_scales: bool = False
     tie_word_embeddings: bool = False
     activation: str = "silu"
     dtype: str = "bfloat16"

@@ -59,6 +59,11 @@ def kv_spec(kv: KVPages) -> PartitionSpec:
     return partition_spec(page_axes(kv))
 
 
+def kv_scales_spec() -> PartitionSpec:
+    """Of both arrays of `KVScales`."""
+    return partition_spec(("kv_heads",))
+
+
 def batch_spec() -> PartitionSpec:
     """Of every array of a ragged batch."""
     return partition_spec(("tokens",))

@@ -38,22 +38,24 @@ class PlainDriver:
     """Runs steps of chosen rows on pages that the caller hands out.
 
     `kind` is the attention (`pallas_kernels.paged_attention.kinds`); "" is the plain one.
+    `kv_dtype` is that of keys and values in pages; "" is the decoder's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         decoder: Decoder,
         num_pages: int,
         page_size: int = 16,
         max_pages_per_row: int = 8,
         kind: str = "",
+        kv_dtype: str = "",
     ) -> None:
         self.config = config = decoder.config
         self.page_size, self.max_pages_per_row = page_size, max_pages_per_row
         self.graph, self.weights = nnx.split(decoder)
         shape = (num_pages, page_size, config.num_kv_heads, config.head_dim)
         kind = kind or ("cpu" if jax.default_backend() == "cpu" else "xla")
-        dtype = str(decoder.embed.weight[...].dtype)
+        dtype = kv_dtype or str(decoder.embed.weight[...].dtype)
         self.kv = [make_kv_pages(*shape, dtype, kind) for _ in range(config.num_layers)]
 
     def step(

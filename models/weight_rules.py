@@ -19,12 +19,15 @@ class WeightRule:
         sources: Hugging Face tensor names, stacked on axis 0 in this order (see `fuse`).
         logical_axes: of the parameter, as in its `logical_axes` metadata.
         shape: of the parameter.
+        scale_heads: not 0: the sources are scales of so many heads, positive and kept in float32;
+            one that is a single number is the scale of every head.
     """
 
     parameter: str
     sources: tuple[str, ...]
     logical_axes: tuple[str, ...]
     shape: tuple[int, ...]
+    scale_heads: int = 0
 
 
 def fuse(sources: Sequence[npt.NDArray[Any]], num_shards: int) -> npt.NDArray[Any]:

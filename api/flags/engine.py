@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api.flag_types import BOOLEAN, PATH, PROFILER, choice, integer, number, size
 from api.flags.flag import Flag
+from engine.config import KV_CACHE_DTYPES
 
 ENGINE = "Engine"
 
@@ -76,10 +77,11 @@ FLAGS = (
     ),
     Flag(
         name="kv-cache-dtype",
-        kind=choice("auto"),
+        kind=choice("auto", *KV_CACHE_DTYPES),
         group=ENGINE,
         fields=("engine.kv_cache_dtype",),
-        help="Type of KV pages: auto is the model's.",
+        help="Type of keys and values in pages: auto is the model's, fp8 is fp8_e4m3. 8 bits hold "
+        "twice the tokens; the checkpoint's k_scale and v_scale are used, and int8 needs them.",
     ),
     Flag(
         name="block-size",

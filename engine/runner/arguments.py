@@ -85,10 +85,13 @@ class StepProgram:
         """Shapes of the weight leaves."""
         return [
             jax.ShapeDtypeStruct(
-                placement.rule.shape, self.config.weight_dtype, sharding=placement.sharding
+                placement.rule.shape, self._dtype_of(placement), sharding=placement.sharding
             )
             for placement in self.placements
         ]
+
+    def _dtype_of(self, placement: Placement) -> str:
+        return "float32" if placement.rule.scale_heads else self.config.weight_dtype
 
     def abstract_packed(self, bucket: Bucket) -> jax.ShapeDtypeStruct:
         """Shape of a bucket's packed array."""
@@ -104,7 +107,7 @@ class StepProgram:
                 config.page_size,
                 decoder.num_kv_heads,
                 decoder.head_dim,
-                config.dtype,
+                config.kv_dtype,
                 self.attention.kind,
                 num_shards=config.tensor_parallel_size,
             )
@@ -125,9 +128,9 @@ class StepProgram:
 
     def weight_bytes(self) -> int:
         """Bytes of all weights on one device."""
-        itemsize = jnp.dtype(self.config.weight_dtype).itemsize
         return sum(
-            itemsize * _num_items(placement.sharding.shard_shape(placement.rule.shape))
+            jnp.dtype(self._dtype_of(placement)).itemsize
+            * _num_items(placement.sharding.shard_shape(placement.rule.shape))
             for placement in self.placements
         )
 
@@ -192,6 +195,7 @@ def choose_attention(decoder: DecoderConfig, config: ResolvedConfig, mesh: Mesh)
         head_dim=decoder.head_dim,
         page_size=config.page_size,
         dtype=config.dtype,
+        kv_dtype=config.kv_dtype,
         max_rows=config.max_num_seqs // config.data_parallel_size,
         max_pages_per_row=-(-config.max_model_len // config.page_size),
     )

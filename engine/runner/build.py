@@ -30,6 +30,7 @@ from engine.runner.compile import CompilationCounter, use_compile_cache
 from engine.runner.device_memory import DeviceMemory
 from engine.runner.devices import device_facts
 from engine.runner.executables import compile_step
+from engine.runner.kv_scales import with_scales
 from engine.runner.memory import estimated_temporary_bytes, plan_pages
 from engine.runner.model_files import ModelFiles, read_model_files
 from engine.runner.runner import Runner
@@ -71,6 +72,7 @@ def make_runner(
     checkpoint = None
     if config.load_format != "dummy":
         checkpoint = open_checkpoint(files.folder).renamed(files.tensor_prefixes)
+    files = with_scales(files, checkpoint, config)
     if checkpoint is not None:
         verify_weights(checkpoint, files.rules)
     use_compile_cache(config.compile_cache_dir)
@@ -211,6 +213,7 @@ def _model_info(
         facts.platform,
         facts.device_kind,
         resolved.dtype,
+        f"kv-{resolved.kv_dtype}",
         f"tp{resolved.tensor_parallel_size}",
         "" if checkpoint else f"dummy-{config.seed}",
     )
@@ -233,6 +236,7 @@ def _model_info(
         weight_bytes=program.weight_bytes() * resolved.tensor_parallel_size,
         num_pages=runner.num_pages,
         page_size=resolved.page_size,
+        kv_dtype=resolved.kv_dtype,
         has_priority_scheduling=config.scheduling_policy == "priority",
     )
 

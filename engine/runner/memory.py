@@ -20,7 +20,7 @@ def page_bytes(decoder: DecoderConfig, config: ResolvedConfig, kind: str) -> int
     """Bytes of one page in all layers on one device, in the layout of `kind`."""
     num_kv_heads = decoder.num_kv_heads // config.tensor_parallel_size
     shape = (config.page_size, num_kv_heads, decoder.head_dim)
-    return decoder.num_layers * kv_page_bytes(*shape, config.dtype, kind)
+    return decoder.num_layers * kv_page_bytes(*shape, config.kv_dtype, kind)
 
 
 def slot_state_bytes(decoder: DecoderConfig, config: ResolvedConfig) -> int:

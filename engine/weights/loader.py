@@ -37,9 +37,12 @@ def checkpoint_source(
         weight_dtype: in which these values are kept; "" is `dtype`.
     """
     kept_as = NUMPY_DTYPES[weight_dtype or dtype]
-    return lambda rule: assemble(checkpoint, rule, NUMPY_DTYPES[dtype], num_shards).astype(
-        kept_as, copy=False
-    )
+
+    def read(rule: WeightRule) -> WeightArray:
+        array = assemble(checkpoint, rule, NUMPY_DTYPES[dtype], num_shards)
+        return array if rule.scale_heads else array.astype(kept_as, copy=False)
+
+    return read
 
 
 def dummy_source(dtype: str, seed: int, weight_dtype: str = "") -> Source:

@@ -99,7 +99,7 @@ def refuse_unsupported(hf_config: HFConfig) -> None:
     sizes = ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
     refused = {
         **{name: int(hf_config[name]) < 1 for name in (*sizes, "vocab_size")},
-        "quantization_config": hf_config.get("quantization_config") is not None,
+        "quantization_config": _quantises_weights(hf_config.get("quantization_config")),
         "partial_rotary_factor": rotary_fraction not in (None, 1, 1.0),
         "hidden_act": hf_config.get("hidden_act", "silu") not in SUPPORTED_ACTIVATIONS,
         "dtype": read_dtype(hf_config) not in SUPPORTED_DTYPES,
@@ -107,6 +107,14 @@ def refuse_unsupported(hf_config: HFConfig) -> None:
     for name, is_refused in refused.items():
         if is_refused:
             raise UnsupportedModel(f"{name} = {hf_config.get(name)!r} is not supported")
+
+
+def _quantises_weights(config: HFConfig | None) -> bool:
+    """Whether a `quantization_config` says more than how keys and values are to be cached."""
+    if config is None:
+        return False
+    is_of_cache = bool(config.get("kv_cache_scheme") or config.get("kv_cache_quant_algo"))
+    return not is_of_cache or bool(config.get("config_groups") or config.get("quant_algo"))
 
 
 def read_windows(hf_config: HFConfig, window: int | None, first_layer: int = 0) -> tuple[int, ...]:

@@ -12,9 +12,10 @@ from jax.sharding import Mesh
 from models.config import DecoderConfig
 from models.layers.linear import Linear
 from models.layers.norm import RMSNorm
+from models.layers.parameter import constant_parameter
 from models.layers.rope import Rotation, rotate
-from models.logical_axes import batch_spec, heads_spec, kv_spec
-from pallas_kernels.paged_attention import KVPages, RaggedBatch, attend, write_kv
+from models.logical_axes import batch_spec, heads_spec, kv_scales_spec, kv_spec
+from pallas_kernels.paged_attention import KVPages, KVScales, RaggedBatch, attend, write_kv
 
 
 class Attention(nnx.Module):
@@ -50,6 +51,8 @@ class Attention(nnx.Module):
         )
         self.q_norm = norm() if config.qk_norm else None
         self.k_norm = norm() if config.qk_norm else None
+        scales = constant_parameter(1.0, (2 * config.num_kv_heads,), jnp.float32, ("kv_heads",))
+        self.kv_scales = scales if config.has_kv_scales else None
         self.num_heads, self.num_kv_heads = config.num_heads, config.num_kv_heads
         self.head_dim, self.window = config.head_dim, window
         self.scale, self.softcap = config.score_scale, config.attention_softcap
@@ -82,6 +85,13 @@ class Attention(nnx.Module):
         q_TQH, k_TKH, v_TKH = (part.reshape(num_tokens, -1, self.head_dim) for part in parts)
         return q_TQH, k_TKH, v_TKH
 
+    def _scales(self) -> KVScales | None:
+        """Those of 8-bit pages; the parameter is fused like qkv: k then v of each shard."""
+        if self.kv_scales is None:
+            return None
+        scales_S2K = self.kv_scales[...].reshape(self.num_shards, 2, -1)
+        return KVScales(scales_S2K[:, 0].reshape(-1), scales_S2K[:, 1].reshape(-1))
+
     def _attend(
         self,
         q_TQH: jax.Array,
@@ -101,31 +111,39 @@ class Attention(nnx.Module):
             is_decode=is_decode,
         )
         if self.mesh is None:
-            return attend_local(q_TQH, k_TKH, v_TKH, kv, batch)
+            return attend_local(q_TQH, k_TKH, v_TKH, kv, batch, self._scales())
         sharded = jax.shard_map(
             attend_local,
             mesh=self.mesh,
-            in_specs=(*(heads_spec(),) * 3, kv_spec(kv), batch_spec()),
+            in_specs=(*(heads_spec(),) * 3, kv_spec(kv), batch_spec(), kv_scales_spec()),
             out_specs=(heads_spec(), kv_spec(kv)),
             check_vma=False,
         )
-        return sharded(q_TQH, k_TKH, v_TKH, kv, batch)
+        return sharded(q_TQH, k_TKH, v_TKH, kv, batch, self._scales())
 
 
-def _write_and_attend(
+def _write_and_attend(  # noqa: PLR0917
     q_TQH: jax.Array,
     k_TKH: jax.Array,
     v_TKH: jax.Array,
     kv: KVPages,
     batch: RaggedBatch,
+    scales: KVScales | None,
     *,
     scale: float,
     window: int,
     softcap: float | None,
     is_decode: bool,
 ) -> tuple[jax.Array, KVPages]:
-    kv = write_kv(kv, k_TKH, v_TKH, batch)
+    kv = write_kv(kv, k_TKH, v_TKH, batch, scales)
     o_TQH = attend(
-        q_TQH, kv, batch, scale=scale, window=window, softcap=softcap, is_decode=is_decode
+        q_TQH,
+        kv,
+        batch,
+        scale=scale,
+        window=window,
+        softcap=softcap,
+        scales=scales,
+        is_decode=is_decode,
     )
     return o_TQH, kv

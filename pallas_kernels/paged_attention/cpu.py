@@ -21,7 +21,7 @@ from jax import lax
 
 from pallas_kernels.paged_attention.batch import RaggedBatch
 from pallas_kernels.paged_attention.cpu_layouts import QueryLayout, score, weigh
-from pallas_kernels.paged_attention.pages import PlainPages, from_stored
+from pallas_kernels.paged_attention.pages import KVScales, PlainPages, from_stored
 from pallas_kernels.paged_attention.reference import MASKED
 from pallas_kernels.row_sum import row_sum
 
@@ -34,11 +34,20 @@ COMPUTED_AS = {"float16": "float32"}
 
 @dataclasses.dataclass(frozen=True)
 class _Settings:
-    """What is the same for every row of one call."""
+    """What is the same for every row of one call.
+
+    Attributes:
+        scale: multiplies the scores.
+        k_scale_K11, v_scale_K11: of 8-bit pages; None for 1.
+        sinks_Q: float32; None for none.
+    """
 
     scale: float
     window: int
     softcap: float | None
+    k_scale_K11: jax.Array | None
+    v_scale_K11: jax.Array | None
+    sinks_Q: jax.Array | None
 
 
 class _Rows(NamedTuple):
@@ -70,11 +79,14 @@ def attend(
     scale: float,
     window: int = 0,
     softcap: float | None = None,
+    sinks_Q: jax.Array | None = None,
+    scales: KVScales | None = None,
     is_decode: bool,
 ) -> jax.Array:
     """Same contract as `reference.attend`; `is_decode` promises that row r owns just token r."""
-    settings = _Settings(scale, window, softcap)
-    batch = batch._replace(page_table_RP=_whole_chunks(batch.page_table_RP, kv[0].shape[1]))
+    k_scale_K11, v_scale_K11 = (x_K[:, None, None] for x_K in scales) if scales else (None, None)
+    settings = _Settings(scale, window, softcap, k_scale_K11, v_scale_K11, sinks_Q)
+    batch = batch._replace(page_table_RP=_whole_chunks(batch.page_table_RP, kv.page_size))
     num_new_R = batch.query_starts_R1[1:] - batch.query_starts_R1[:-1]
     singles = _find_singles(num_new_R, batch.kv_lens_R)
     o_RQH = _attend_singles(q_TQH, kv, batch, singles, settings)
@@ -177,12 +189,12 @@ def _attend_rows(
 
     Rows with `kv_len` 0 are padding and get zeros.
     """
-    layout = QueryLayout(q_BXQH, kv[0].shape[2] // q_BXQH.shape[3])
-    stored_as, num_kv_heads, head_dim = q_BXQH.dtype, layout.num_kv_heads, layout.head_dim
-    q_BKMH = layout.q_BKMH.astype(COMPUTED_AS.get(str(stored_as), stored_as))
+    layout = QueryLayout(q_BXQH, kv.width // q_BXQH.shape[3])
+    dtype, num_kv_heads, head_dim = q_BXQH.dtype, layout.num_kv_heads, layout.head_dim
+    q_BKMH = layout.q_BKMH.astype(COMPUTED_AS.get(str(dtype), dtype))
     position_B1M = layout.positions(position_BX)
-    pages_per_chunk = _pages_per_chunk(kv[0].shape[1])
-    chunk_tokens = pages_per_chunk * kv[0].shape[1]
+    pages_per_chunk = _pages_per_chunk(kv.page_size)
+    chunk_tokens = pages_per_chunk * kv.page_size
 
     def read(pages: jax.Array, chunk_index: jax.Array, is_written_BC: jax.Array) -> jax.Array:
         first_page = chunk_index * pages_per_chunk
@@ -190,12 +202,12 @@ def _attend_rows(
         stored_BCKH = pages[ids_BP].reshape(*is_written_BC.shape, num_kv_heads, head_dim)
         # Not yet written slots may hold NaN of an earlier owner, and 0 * NaN is NaN.
         stored_BCKH = jnp.where(is_written_BC[:, :, None, None], stored_BCKH, 0)
-        return from_stored(stored_BCKH.swapaxes(1, 2), stored_as).astype(q_BKMH.dtype)
+        return from_stored(stored_BCKH.swapaxes(1, 2), kv.dtype).astype(q_BKMH.dtype)
 
     def attend_chunk(chunk_index: jax.Array, state: _Softmax) -> _Softmax:
         position_C = chunk_index * chunk_tokens + jnp.arange(chunk_tokens, dtype=jnp.int32)
         is_written_BC = position_C[None, :] < rows.kv_len_B[:, None]
-        k_BKCH, v_BKCH = (read(pages, chunk_index, is_written_BC) for pages in kv)
+        k_BKCH, v_BKCH = (read(pages, chunk_index, is_written_BC) for pages in (kv.k_NZX, kv.v_NZX))
         scores_BKMC = _scaled(score(q_BKMH, k_BKCH), settings)
         sees_B1MC = _sees(position_B1M, position_C, settings.window)
         sees_B1MC = sees_B1MC & is_written_BC[:, None, None, :]
@@ -211,15 +223,19 @@ def _attend_rows(
         return _Softmax(max_BKM1, sum_BKM1, o_BKMH)
 
     per_row = (*q_BKMH.shape[:3], 1)
+    # A sink is the start of the sum: weight 1 at its own maximum, and no value.
+    sinks = None if settings.sinks_Q is None else layout.per_head(settings.sinks_Q)
     start = _Softmax(
-        jnp.full(per_row, MASKED, jnp.float32),
-        jnp.zeros(per_row, jnp.float32),
+        jnp.full(per_row, MASKED, jnp.float32) if sinks is None else sinks,
+        jnp.full(per_row, 0.0 if sinks is None else 1.0, jnp.float32),
         jnp.zeros(q_BKMH.shape, jnp.float32),
     )
     first, end = _chunk_range(position_BX, rows.kv_len_B, chunk_tokens, settings.window)
     softmax = lax.fori_loop(first, end, attend_chunk, start)
     # Rows without keys are padding; a NaN sum is not zero and must reach the sampler's guard.
     o_BKMH = jnp.where(softmax.sum_BKM1 == 0, 0.0, softmax.o_BKMH / softmax.sum_BKM1)
+    if settings.v_scale_K11 is not None:
+        o_BKMH = o_BKMH * settings.v_scale_K11[None]
     return layout.tokens(o_BKMH)
 
 
@@ -252,6 +268,8 @@ def _chunk_range(
 
 
 def _scaled(scores_BKMC: jax.Array, settings: _Settings) -> jax.Array:
+    if settings.k_scale_K11 is not None:
+        scores_BKMC = scores_BKMC * settings.k_scale_K11[None]
     scores_BKMC = scores_BKMC * settings.scale
     if settings.softcap is None:
         return scores_BKMC

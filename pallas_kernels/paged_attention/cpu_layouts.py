@@ -30,6 +30,13 @@ class QueryLayout:
         position_BY = jnp.repeat(position_BX, self.group, axis=1)
         return jnp.pad(position_BY, ((0, 0), (0, self.missing)))[:, None, :]
 
+    def per_head(self, numbers_Q: jax.Array) -> jax.Array:
+        """A number of each query head for each matmul row, float32 `[B, K, M, 1]`."""
+        numbers_KG = numbers_Q.astype(jnp.float32).reshape(self.num_kv_heads, self.group)
+        numbers_KY = jnp.tile(numbers_KG, (1, self.num_tokens))
+        numbers_KM = jnp.pad(numbers_KY, ((0, 0), (0, self.missing)))
+        return jnp.broadcast_to(numbers_KM[None, :, :, None], (*self.q_BKMH.shape[:3], 1))
+
     def tokens(self, o_BKMH: jax.Array) -> jax.Array:
         """Matmul rows back as `[B, X, Q, H]`."""
         o_BKYH = o_BKMH[:, :, : self.num_tokens * self.group]

@@ -1,8 +1,8 @@
 """Which attention runs where. Chosen once at start; the type of the pages carries the choice.
 
 kind   pages                       attention
-cpu    K and V `[N, Z, K*H]`       cpu.py
-xla    K and V `[N, Z, K*H]`       reference.py, which XLA compiles for any device
+cpu    `PlainPages`                cpu.py
+xla    `PlainPages`                reference.py, which XLA compiles for any device
 gpu    `GPUPages`                  gpu/, Mosaic GPU kernels for Hopper
 tpu    `TPUPages`                  tpu/, Mosaic TPU kernels
 """
@@ -23,9 +23,14 @@ KINDS = (*PLAIN_KINDS, "gpu", "tpu")
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class GPUPages:
-    """Pages of one layer as `gpu.make_kv_pages` lays them out."""
+    """Pages of one layer as `gpu.make_kv_pages` lays them out.
+
+    Attributes:
+        dtype: of keys and values.
+    """
 
     pages_N2KZH: jax.Array
+    dtype: str = dataclasses.field(metadata={"static": True})
 
 
 @jax.tree_util.register_dataclass
@@ -35,11 +40,13 @@ class TPUPages:
 
     Attributes:
         words_NZWL: uint32.
+        dtype: of keys and values.
         num_kv_heads: K on one device.
         is_interpreted: this machine has no TPU: the kernels run in Pallas' interpreter.
     """
 
     words_NZWL: jax.Array
+    dtype: str = dataclasses.field(metadata={"static": True})
     num_kv_heads: int = dataclasses.field(metadata={"static": True})
     is_interpreted: bool = dataclasses.field(metadata={"static": True})
 
@@ -58,6 +65,7 @@ class AttentionShape:
         head_dim: H.
         page_size: Z.
         dtype: of the model.
+        kv_dtype: of its keys and values in pages.
         max_rows: rows of the largest step on one device.
         max_pages_per_row: columns of the page table.
     """
@@ -67,6 +75,7 @@ class AttentionShape:
     head_dim: int
     page_size: int
     dtype: str
+    kv_dtype: str
     max_rows: int
     max_pages_per_row: int
 
@@ -104,7 +113,7 @@ def _refusal(platform: str, shape: AttentionShape, device: Any) -> str | None:
     from pallas_kernels.paged_attention import gpu
 
     heads = (shape.num_heads, shape.num_kv_heads, shape.head_dim)
-    return gpu.supports(*heads, shape.page_size, shape.dtype, device)
+    return gpu.supports(*heads, shape.page_size, shape.dtype, shape.kv_dtype, device)
 
 
 def make_kv_pages(  # noqa: PLR0917
@@ -117,10 +126,11 @@ def make_kv_pages(  # noqa: PLR0917
     *,
     num_shards: int = 1,
 ) -> KVPages:
-    """Zeroed pages of one layer for a model of `dtype`, in the layout of `kind`.
+    """Zeroed pages of one layer in the layout of `kind`.
 
     Args:
         num_kv_heads: K of the whole model.
+        dtype: of keys and values: a key of `pages.STORED_AS`, 8-bit ones among them.
         num_shards: devices that share the heads.
 
     Raises:
@@ -133,12 +143,12 @@ def make_kv_pages(  # noqa: PLR0917
     if kind == "gpu":
         from pallas_kernels.paged_attention import gpu
 
-        return GPUPages(gpu.make_kv_pages(num_pages, page_size, num_kv_heads, head_dim))
+        return GPUPages(gpu.make_kv_pages(num_pages, page_size, num_kv_heads, head_dim), dtype)
     from pallas_kernels.paged_attention import tpu
 
     shape = (num_pages, page_size, num_kv_heads, head_dim)
     words = tpu.make_kv_pages(*shape, dtype, num_shards=num_shards)
-    return TPUPages(words, num_kv_heads // num_shards, _is_interpreted())
+    return TPUPages(words, dtype, num_kv_heads // num_shards, _is_interpreted())
 
 
 def kv_page_bytes(page_size: int, num_kv_heads: int, head_dim: int, dtype: str, kind: str) -> int:

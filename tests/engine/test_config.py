@@ -97,7 +97,7 @@ def test_the_token_budget_grows_with_many_sequences() -> None:
         ("--max-num-batched-tokens", {"max_num_batched_tokens": 8}),
         ("--block-size", {"block_size": 12}),
         ("--dtype", {"dtype": "int8"}),
-        ("--kv-cache-dtype", {"kv_cache_dtype": "fp8"}),
+        ("--kv-cache-dtype", {"kv_cache_dtype": "fp4"}),
         ("--kv-cache-memory-bytes", {"kv_cache_memory_bytes": 0}),
         ("--max-logprobs", {"max_logprobs": -2}),
         ("--tensor-parallel-size", {"tensor_parallel_size": 0}),

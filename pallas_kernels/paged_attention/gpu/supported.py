@@ -16,19 +16,21 @@ def supports(  # noqa: PLR0917
     head_dim: int,
     page_size: int,
     dtype: str,
+    kv_dtype: str = "bfloat16",
     device: Any = None,
 ) -> str | None:
     """None if the kernels can serve this shape, else a sentence that says why not.
 
     Args:
-        dtype: of queries, keys and values.
+        dtype: of queries.
+        kv_dtype: of keys and values in pages.
         device: the GPU, a `jax.Device`; None asks about the shape alone.
     """
     capability = getattr(device, "compute_capability", HOPPER)
     if str(capability) != HOPPER:
         return f"The attention kernels need a Hopper GPU (9.0), this one is {capability}."
-    if dtype != "bfloat16":
-        return f"The attention kernels compute in bfloat16, the model is {dtype}."
+    if (dtype, kv_dtype) != ("bfloat16", "bfloat16"):
+        return f"The attention kernels know bfloat16 alone, not {dtype} over pages of {kv_dtype}."
     if head_dim not in HEAD_DIMS:
         return f"The attention kernels know heads of {HEAD_DIMS}, the model's are {head_dim} wide."
     if page_size not in PAGE_SIZES:

@@ -14,6 +14,7 @@ from pallas_kernels.paged_attention import gpu, reference
 from pallas_kernels.paged_attention.batch import RaggedBatch
 from pallas_kernels.paged_attention.gpu import mosaic
 from pallas_kernels.paged_attention.gpu.tuning import Tuning
+from pallas_kernels.paged_attention.pages import PlainPages
 
 SMALL = Tuning(decode_tile=64, decode_stages=2, prefill_tile=64, prefill_stages=2, split_tokens=64)
 """Sizes so small that tiny rows have several pieces and go round the ring of stages."""
@@ -88,10 +89,8 @@ class World:
         """What the specification computes; `sinks_Q` by its definition."""
         num_pages, _, num_kv_heads, page_size, head_dim = self.pages.shape
         by_slot = jnp.moveaxis(self.pages, 3, 2).view(jnp.uint16)
-        kv = tuple(
-            by_slot[:, which].reshape(num_pages, page_size, num_kv_heads * head_dim)
-            for which in (0, 1)
-        )
+        shape = (num_pages, page_size, num_kv_heads * head_dim)
+        kv = PlainPages(*(by_slot[:, which].reshape(shape) for which in (0, 1)), "bfloat16")
         options = {"scale": self.scale, **options}
         q_TQH = jnp.where(jnp.isnan(self.q_TQH), 0, self.q_TQH)
         o_TQH = np.asarray(reference.attend(q_TQH, kv, self.batch, **options))

@@ -114,11 +114,12 @@ class World:
         return words.reshape(self.num_pages, self.page_size, *words.shape[1:])
 
     @property
-    def reference_pages(self) -> tuple[jax.Array, jax.Array]:
+    def reference_pages(self) -> pages.PlainPages:
         """The dense keys and values as pages of the reference."""
         shape = (self.num_pages, self.page_size, -1)
         k, v = (jnp.asarray(dense.reshape(shape), self.dtype) for dense in self.dense_kv)
-        return pages.to_stored(k), pages.to_stored(v)
+        stored = (pages.to_stored(dense, self.dtype) for dense in (k, v))
+        return pages.PlainPages(*stored, self.dtype)
 
     def expected(self, **options: Any) -> np.ndarray:
         """What the reference computes."""

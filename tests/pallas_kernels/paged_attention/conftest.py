@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pallas_kernels.paged_attention import RaggedBatch, make_kv_pages, write_kv
+from pallas_kernels.paged_attention import KVScales, RaggedBatch, make_kv_pages, pages, write_kv
 
 
 @dataclasses.dataclass
@@ -18,6 +19,8 @@ class World:
     Attributes:
         q, k, v: per sequence, float32 `[length, heads, H]`, representable in `dtype`.
         page_rows: per sequence its page ids.
+        kv_dtype: of the pages; "" is `dtype`.
+        scales: the pages'; None for 1.
     """
 
     dtype: str
@@ -28,6 +31,8 @@ class World:
     page_rows: list[np.ndarray]
     num_pages: int
     max_pages: int
+    kv_dtype: str = ""
+    scales: KVScales | None = None
 
     def batch(self, rows, num_tokens, num_rows):
         """Rows `(sequence, start, end)` as a ragged batch padded to the bucket."""
@@ -58,17 +63,20 @@ class World:
     def pages(self, fill=np.nan):
         """Pages that hold all keys and values; every slot not written holds `fill`."""
         num_kv_heads, head_dim = self.k[0].shape[1:]
+        dtype = self.kv_dtype or self.dtype
         shape = (self.num_pages, self.page_size, num_kv_heads, head_dim)
-        k_pages, v_pages = make_kv_pages(*shape, self.dtype, "cpu")
-        stored = jnp.asarray(fill, self.dtype)
-        if k_pages.dtype != jnp.float32:
-            stored = stored.view(jnp.uint16)
-        kv = (jnp.full_like(k_pages, stored), jnp.full_like(v_pages, stored))
+        kv = make_kv_pages(*shape, dtype, "cpu")
+        stored = pages.to_stored(jnp.asarray(fill, jnp.float32), dtype)
+        kv = jax.tree.map(lambda array: jnp.full_like(array, stored), kv)
         rows = [(s, 0, len(k)) for s, k in enumerate(self.k)]
         total = sum(len(k) for k in self.k)
         batch = self.batch(rows, total, len(rows))
         return write_kv(
-            kv, self.gather(self.k, rows, total), self.gather(self.v, rows, total), batch
+            kv,
+            self.gather(self.k, rows, total),
+            self.gather(self.v, rows, total),
+            batch,
+            self.scales,
         )
 
 

@@ -23,6 +23,7 @@ LLAMA_8B = AttentionShape(
     head_dim=128,
     page_size=64,
     dtype="bfloat16",
+    kv_dtype="bfloat16",
     max_rows=256,
     max_pages_per_row=128,
 )
@@ -30,11 +31,20 @@ HOPPER: Any = SimpleNamespace(compute_capability="9.0")
 AMPERE: Any = SimpleNamespace(compute_capability="8.0")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int8", "float8_e5m2"])
 def test_bytes_of_plain_pages_are_those_of_the_arrays(dtype: str) -> None:
     pages = make_kv_pages(5, 4, 2, 8, dtype, "cpu")
     leaves = jax.tree.leaves(pages)
     assert sum(array.nbytes for array in leaves) == 5 * kv_page_bytes(4, 2, 8, dtype, "cpu")
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "int8"])
+@pytest.mark.parametrize("kind", ["cpu", "xla", "tpu"])
+def test_8_bit_pages_are_half_as_large(kind: str, dtype: str) -> None:
+    half = kv_page_bytes(64, 4, 128, dtype, kind)
+    assert 2 * half == kv_page_bytes(64, 4, 128, "bfloat16", kind)
+    pages = make_kv_pages(5, 64, 4, 128, dtype, kind)
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(pages)) == 5 * half
 
 
 @pytest.mark.parametrize("kind", ["cpu", "xla", "gpu", "tpu"])
