@@ -134,5 +134,7 @@ REFUSED = {
     "was left out might have been what guards the server.",
     "trust-remote-code": "servax never runs code from a model's folder. Models of the supported "
     "architectures need none; for others there is no way to turn it on.",
+    "calculate-kv-scales": "scales guessed from the first prompt would give the same request "
+    "other bytes after every start. Scales come from the checkpoint.",
 }
 """Flags that cannot be accepted even with a warning, and why."""

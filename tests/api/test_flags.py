@@ -169,6 +169,7 @@ def test_every_known_flag_is_accepted():
         ("model extra", "unexpected argument 'extra'"),
         ("--trust-remote-code", "never runs code"),
         ("--trust_remote_code", "never runs code"),
+        ("--calculate-kv-scales", "from the checkpoint"),
         ("--kv-cache-dtype fp4", "is not one of auto"),
         ("--dtype int8", "is not one of"),
         ("-pp 2", "servax does 1 only"),
