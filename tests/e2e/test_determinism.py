@@ -64,7 +64,9 @@ KINDS = [
     # A CPU with few slots keeps the weights in bfloat16 and multiplies as few as 2 rows.
     pytest.param({"dtype": "bfloat16", "max_num_seqs": 8}, id="bfloat16-few-slots"),
     pytest.param({"dtype": "float32"}, id="float32"),
-    pytest.param({"dtype": "bfloat16", "kv_cache_dtype": "fp8"}, id="fp8-pages"),
+    pytest.param(
+        {"dtype": "bfloat16", "kv_cache_dtype": "fp8"}, id="fp8-pages", marks=pytest.mark.slow
+    ),
 ]
 
 
