@@ -70,7 +70,7 @@ kv = pages(8)
 spec = kv_spec(kv[0])
 kv = jax.device_put(kv, NamedSharding(mesh, spec))
 logits, kv = step(*weights(mesh, 4), both, kv)
-assert kv[0][0].sharding.spec == spec, kv[0][0].sharding
+assert kv[0].k_NZX.sharding.spec == spec, kv[0].k_NZX.sharding
 found = np.split(np.asarray(logits), 2)
 for a, b in zip(found, expected):
     error = np.abs(a[:17] - b[:17]).max() / np.abs(b[:17]).max()
