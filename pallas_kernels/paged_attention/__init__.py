@@ -63,7 +63,7 @@ def write_kv(
     if isinstance(kv, GPUPages):
         from pallas_kernels.paged_attention import gpu
 
-        return GPUPages(gpu.write_kv(kv.pages_N2KZH, k_TKH, v_TKH, batch), kv.dtype)
+        return GPUPages(gpu.write_kv(kv.pages_N2KZH, k_TKH, v_TKH, batch, scales), kv.dtype)
     if isinstance(kv, TPUPages):
         from pallas_kernels.paged_attention import tpu
 
@@ -117,6 +117,7 @@ def attend(
             window=window,
             softcap=softcap,
             sinks_Q=sinks_Q,
+            scales=scales,
             is_decode=is_decode,
         )
         return o_TQH.astype("float32")

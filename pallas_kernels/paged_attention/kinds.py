@@ -143,7 +143,8 @@ def make_kv_pages(  # noqa: PLR0917
     if kind == "gpu":
         from pallas_kernels.paged_attention import gpu
 
-        return GPUPages(gpu.make_kv_pages(num_pages, page_size, num_kv_heads, head_dim), dtype)
+        shape = (num_pages, page_size, num_kv_heads, head_dim)
+        return GPUPages(gpu.make_kv_pages(*shape, dtype), dtype)
     from pallas_kernels.paged_attention import tpu
 
     shape = (num_pages, page_size, num_kv_heads, head_dim)

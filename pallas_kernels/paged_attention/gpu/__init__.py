@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -20,6 +22,7 @@ from pallas_kernels.paged_attention.gpu.tuning import (
     num_multiprocessors,
     tuning,
 )
+from pallas_kernels.paged_attention.pages import KVScales
 
 __all__ = ["attend", "kv_page_bytes", "make_kv_pages", "supports", "write_kv"]
 
@@ -36,6 +39,7 @@ def attend(
     window: int = 0,
     softcap: float | None = None,
     sinks_Q: jax.Array | None = None,
+    scales: KVScales | None = None,
     is_decode: bool,
     num_blocks: int | None = None,
     interpret: Interpreter = None,
@@ -47,6 +51,7 @@ def attend(
     Args:
         q_TQH: bfloat16 queries.
         pages_N2KZH: pages of one layer with this step's keys and values already written.
+        scales: of 8-bit pages; they are multiplied into queries and results.
         sinks_Q: float32, one more logit per head in the denominator of the softmax.
         is_decode: static promise that T == R and row r owns token r.
         num_blocks: blocks of a kernel; None for one on each multiprocessor of the device.
@@ -55,6 +60,19 @@ def attend(
     Returns:
         bfloat16 `o_TQH`; zeros for padding tokens.
     """
+    if scales is not None:
+        attend_unscaled = functools.partial(
+            attend,
+            scale=scale,
+            window=window,
+            softcap=softcap,
+            sinks_Q=sinks_Q,
+            is_decode=is_decode,
+            num_blocks=num_blocks,
+            interpret=interpret,
+        )
+        q_TQH = _per_kv_head(q_TQH, scales.k_K)
+        return _per_kv_head(attend_unscaled(q_TQH, pages_N2KZH, batch), scales.v_K)
     scoring = Scoring(scale, window, softcap)
     num_blocks = num_blocks or num_multiprocessors()
     sinks_Q = _sinks_in_log2(sinks_Q, q_TQH.shape[1])
@@ -160,6 +178,12 @@ def _attend_chunks(
         interpret=interpret,
     )
     return o_TQH[:num_tokens]
+
+
+def _per_kv_head(x_TQH: jax.Array, scale_K: jax.Array) -> jax.Array:
+    """Every query head times the scale of its KV head, in the dtype of `x_TQH`."""
+    scale_Q = jnp.repeat(scale_K, x_TQH.shape[1] // scale_K.shape[0])
+    return (x_TQH.astype(jnp.float32) * scale_Q[None, :, None]).astype(x_TQH.dtype)
 
 
 def _sinks_in_log2(sinks_Q: jax.Array | None, num_heads: int) -> jax.Array:

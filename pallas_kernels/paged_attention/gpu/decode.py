@@ -20,6 +20,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from pallas_kernels.paged_attention.gpu import softmax, tiles
 from pallas_kernels.paged_attention.gpu.mosaic import (
+    COLUMNS,
     MATMUL_ROWS,
     Interpreter,
     Ops,
@@ -27,9 +28,10 @@ from pallas_kernels.paged_attention.gpu.mosaic import (
     kernel_options,
     matmul_operand,
 )
-from pallas_kernels.paged_attention.gpu.softmax import COLUMNS, Running, Scoring
+from pallas_kernels.paged_attention.gpu.softmax import Running, Scoring
 from pallas_kernels.paged_attention.gpu.tiles import KEYS, VALUES, Ring, Source, take
 from pallas_kernels.paged_attention.gpu.tuning import KernelShape
+from pallas_kernels.paged_attention.gpu.widen import wide_types, widen
 from pallas_kernels.paged_attention.gpu.work_list import END, FIRST, KV_LEN, ROW, Splits
 
 QUERY_BUFFERS = 2
@@ -79,6 +81,7 @@ def attend_splits(
             plgpu.SMEM((MATMUL_ROWS, math.gcd(head_dim, COLUMNS)), jnp.float32),
             *tiles.ring_types(pages_N2KZH, shape.tile, shape.stages, num_readers=1),
             *tiles.ring_types(pages_N2KZH, shape.tile, shape.stages, num_readers=1),
+            *wide_types(pages_N2KZH, shape.tile),
         ],
         grid=(shape.num_blocks,),
         grid_names=("block",),
@@ -93,6 +96,7 @@ class _Refs(NamedTuple):
     """Arguments, results and scratch of the kernel, in the order Pallas passes them.
 
     `*_full[s]` completes when a load into stage s has landed, `*_free[s]` when it has been read.
+    `*_wide` are there for 8-bit pages alone.
     """
 
     q: Ref
@@ -113,6 +117,13 @@ class _Refs(NamedTuple):
     v_smem: Ref
     v_full: Ref
     v_free: Ref
+    k_wide: Ref | None = None
+    v_wide: Ref | None = None
+
+    @property
+    def wide(self) -> tuple[Ref, ...]:
+        """The wide tiles of keys and values; none if pages are as wide as the tensor cores'."""
+        return () if self.k_wide is None else (self.k_wide, self.v_wide)
 
     @property
     def keys(self) -> Ring:
@@ -184,14 +195,26 @@ def _attend_item(  # noqa: PLR0917
         is_tail = start + tile_tokens > kv_len
 
         # First of all, while few registers are in use.
-        @pl.when(is_tail)
-        def clear() -> None:
-            plgpu.barrier_wait(values.full.at[stage])
-            softmax.clear_unwritten(ops, values.smem.at[stage], kv_len - start)
+        if refs.wide:
+            plgpu.commit_smem()  # all warps are done with the last wide tiles
+            for ring, wide, num_written in zip(
+                (keys, values), refs.wide, (None, kv_len - start), strict=True
+            ):
+                plgpu.barrier_wait(ring.full.at[stage])
+                widen(ops, ring.smem.at[stage], wide, num_written=num_written)
+                plgpu.barrier_arrive(ring.free.at[stage])
+        else:
 
-        plgpu.barrier_wait(keys.full.at[stage])
-        products_MC = ops.multiply_transposed(refs.q_smem.at[buffer], keys.smem.at[stage])
-        plgpu.barrier_arrive(keys.free.at[stage])
+            @pl.when(is_tail)
+            def clear() -> None:
+                plgpu.barrier_wait(values.full.at[stage])
+                softmax.clear_unwritten(ops, values.smem.at[stage], kv_len - start)
+
+            plgpu.barrier_wait(keys.full.at[stage])
+        k_ref, v_ref = refs.wide or (keys.smem.at[stage], values.smem.at[stage])
+        products_MC = ops.multiply_transposed(refs.q_smem.at[buffer], k_ref)
+        if not refs.wide:
+            plgpu.barrier_arrive(keys.free.at[stage])
         position_MC = ops.iota(tile_tokens, 1) + start
         sees_MC = position_MC < kv_len
         if scoring.window:
@@ -199,13 +222,15 @@ def _attend_item(  # noqa: PLR0917
         scores_MC = jnp.where(sees_MC, scoring.scores(products_MC), -jnp.inf)
         state, weights_MC = softmax.weigh(state, scores_MC)
 
-        @pl.when(jnp.logical_not(is_tail))
-        def wait_for_values() -> None:
-            plgpu.barrier_wait(values.full.at[stage])
+        if not refs.wide:
 
-        weights_MC = weights_MC.astype(values.smem.dtype)
-        o_MH = ops.add_product(state.o_MH, weights_MC, values.smem.at[stage])
-        plgpu.barrier_arrive(values.free.at[stage])
+            @pl.when(jnp.logical_not(is_tail))
+            def wait_for_values() -> None:
+                plgpu.barrier_wait(values.full.at[stage])
+
+        o_MH = ops.add_product(state.o_MH, weights_MC.astype(refs.q.dtype), v_ref)
+        if not refs.wide:
+            plgpu.barrier_arrive(values.free.at[stage])
         return Running(state.max_M, state.sum_M, o_MH)
 
     # combine starts from the sink: here the sum starts from nothing.

@@ -9,6 +9,8 @@ interpreter a `jnp.dot` over values that were read, and therefore watched.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from typing import Any, TypeAlias
 
 import jax
@@ -17,8 +19,13 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
+from pallas_kernels.paged_attention.eight_bits import INT8_NAN
+
 MATMUL_ROWS = 64
 """Rows of the tensor-core instruction of one warpgroup."""
+
+COLUMNS = 64
+"""Columns that go through registers or a small piece of shared memory at a time."""
 
 WARPGROUP_THREADS = 128
 
@@ -60,12 +67,22 @@ def reset_interpreter() -> None:
 def matmul_operand(shape: tuple[int, ...], dtype: jax.typing.DTypeLike) -> Any:
     """Shared memory whose last two axes are laid out as the tensor cores read them.
 
-    Swizzled in pieces of 128 bytes where the last axis divides into them, else of 64 or 32.
+    Swizzled in pieces of 128 bytes where the last axis divides into them, else of 64 or 32; never
+    of more than `COLUMNS` numbers, which are read and written alone.
     """
     itemsize = jnp.dtype(dtype).itemsize
-    swizzle = plgpu.find_swizzle(shape[-1] * itemsize * 8)
+    swizzle = plgpu.find_swizzle(math.gcd(shape[-1], COLUMNS) * itemsize * 8)
     tiling = plgpu.TilingTransform((8, swizzle // itemsize))
     return plgpu.SMEM(shape, dtype, transforms=(tiling, plgpu.SwizzleTransform(swizzle)))
+
+
+def parts_of(shape: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """Token, column, rows and columns of the parts in which a tile `[C, H]` goes through
+    registers."""
+    num_tokens, width = shape
+    columns = math.gcd(width, COLUMNS)
+    starts = itertools.product(range(0, num_tokens, MATMUL_ROWS), range(0, width, columns))
+    return [(token, column, MATMUL_ROWS, columns) for token, column in starts]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +115,17 @@ class Ops:
     def load(self, ref: Ref) -> jax.Array:
         """`[M, width]` of shared memory, laid out as a matmul's result."""
         return self._cast(ref[...], plgpu.Layout.WGMMA)
+
+    def load_wide(self, ref: Ref) -> jax.Array:
+        """Bfloat16 `[M, width]` of 8-bit numbers in shared memory, exact, laid out like `load`."""
+        layout = plgpu.Layout.WGMMA_UPCAST_2X
+        codes = ref[...] if self.is_interpreted else plgpu.load(ref, (), layout=layout)
+        if codes.dtype == jnp.int8:
+            wide = codes.astype(jnp.bfloat16)
+            wide = jnp.where(wide == INT8_NAN, jnp.nan, wide)
+        else:
+            wide = codes.astype(jnp.float16).astype(jnp.float32).astype(jnp.bfloat16)
+        return self._cast(wide, plgpu.Layout.WGMMA)
 
     def multiply_transposed(self, left_ref: Ref, right_ref: Ref) -> jax.Array:
         """Float32 `left [M, H] @ right [C, H]^T`, both in shared memory."""

@@ -19,6 +19,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from pallas_kernels.paged_attention.gpu import softmax, tile_share, tiles
 from pallas_kernels.paged_attention.gpu.mosaic import (
+    COLUMNS,
     MATMUL_ROWS,
     Interpreter,
     Ops,
@@ -26,10 +27,11 @@ from pallas_kernels.paged_attention.gpu.mosaic import (
     kernel_options,
     matmul_operand,
 )
-from pallas_kernels.paged_attention.gpu.softmax import COLUMNS, Running, Scoring
+from pallas_kernels.paged_attention.gpu.softmax import Running, Scoring
 from pallas_kernels.paged_attention.gpu.tile_share import TileShare
 from pallas_kernels.paged_attention.gpu.tiles import KEYS, VALUES, Ring, Source, take
 from pallas_kernels.paged_attention.gpu.tuning import KernelShape
+from pallas_kernels.paged_attention.gpu.widen import wide_types, widen
 from pallas_kernels.paged_attention.gpu.work_list import (
     END_TILE,
     FIRST_TILE,
@@ -90,6 +92,7 @@ def attend_tiles(
             plgpu.Barrier(num_arrivals=NUM_COMPUTING, num_barriers=1),
             *tiles.ring_types(*kv_tiles, num_readers=NUM_COMPUTING),
             *tiles.ring_types(*kv_tiles, num_readers=NUM_COMPUTING),
+            *wide_types(pages_N2KZH, shape.tile),
         ],
         grid=(shape.num_blocks,),
         grid_names=("block",),
@@ -105,7 +108,8 @@ class _Refs(NamedTuple):
     """Arguments, results and scratch of the kernel, in the order Pallas passes them.
 
     `*_full[s]` completes when a load into stage s has landed, `*_free[s]` when both computing
-    warpgroups have read it; `cleared` when both have zeroed their half of a tile's rest.
+    warpgroups have read it; `prepared` when both have zeroed their half of a tile's rest, or
+    widened their half of a tile. `*_wide` are there for 8-bit pages alone.
     """
 
     q: Ref
@@ -119,13 +123,25 @@ class _Refs(NamedTuple):
     o_smem: Ref
     q_full: Ref
     q_free: Ref
-    cleared: Ref
+    prepared: Ref
     k_smem: Ref
     k_full: Ref
     k_free: Ref
     v_smem: Ref
     v_full: Ref
     v_free: Ref
+    k_wide: Ref | None = None
+    v_wide: Ref | None = None
+
+    @property
+    def wide(self) -> tuple[Ref, ...]:
+        """The wide tiles of keys and values; none if pages are as wide as the tensor cores'."""
+        return () if self.k_wide is None else (self.k_wide, self.v_wide)
+
+    def await_both(self) -> None:
+        """Wait until both computing warpgroups have come to this point."""
+        plgpu.barrier_arrive(self.prepared.at[0])
+        plgpu.barrier_wait(self.prepared.at[0])
 
     @property
     def keys(self) -> Ring:
@@ -221,16 +237,27 @@ def _attend_tile(  # noqa: PLR0917
     is_tail = start + tile_tokens > own.kv_len if is_masked else False
 
     # First of all, while few registers are in use.
-    @pl.when(is_tail)
-    def clear() -> None:
-        plgpu.barrier_wait(values.full.at[stage])
-        softmax.clear_unwritten(ops, values.smem.at[stage], own.kv_len - start, warpgroup)
-        plgpu.barrier_arrive(refs.cleared.at[0])
-        plgpu.barrier_wait(refs.cleared.at[0])
+    if refs.wide:
+        refs.await_both()  # and be done with the last wide tiles
+        num_written = own.kv_len - start if is_masked else None
+        for ring, wide, written in zip((keys, values), refs.wide, (None, num_written), strict=True):
+            plgpu.barrier_wait(ring.full.at[stage])
+            widen(ops, ring.smem.at[stage], wide, num_written=written, share=warpgroup)
+            plgpu.barrier_arrive(ring.free.at[stage])
+        refs.await_both()
+    else:
 
-    plgpu.barrier_wait(keys.full.at[stage])
-    products_MC = ops.multiply_transposed(refs.q_smem.at[warpgroup], keys.smem.at[stage])
-    plgpu.barrier_arrive(keys.free.at[stage])
+        @pl.when(is_tail)
+        def clear() -> None:
+            plgpu.barrier_wait(values.full.at[stage])
+            softmax.clear_unwritten(ops, values.smem.at[stage], own.kv_len - start, warpgroup)
+            refs.await_both()
+
+        plgpu.barrier_wait(keys.full.at[stage])
+    k_ref, v_ref = refs.wide or (keys.smem.at[stage], values.smem.at[stage])
+    products_MC = ops.multiply_transposed(refs.q_smem.at[warpgroup], k_ref)
+    if not refs.wide:
+        plgpu.barrier_arrive(keys.free.at[stage])
     scores_MC = scoring.scores(products_MC)
     if is_masked:
         position_MC = ops.iota(tile_tokens, 0) + (own.position - own.skipped)
@@ -241,12 +268,15 @@ def _attend_tile(  # noqa: PLR0917
         scores_MC = jnp.where(sees_MC, scores_MC, -jnp.inf)
     state, weights_MC = softmax.weigh(state, scores_MC)
 
-    @pl.when(jnp.logical_not(is_tail) if is_masked else True)
-    def wait_for_values() -> None:
-        plgpu.barrier_wait(values.full.at[stage])
+    if not refs.wide:
 
-    o_MH = ops.add_product(state.o_MH, weights_MC.astype(values.smem.dtype), values.smem.at[stage])
-    plgpu.barrier_arrive(values.free.at[stage])
+        @pl.when(jnp.logical_not(is_tail) if is_masked else True)
+        def wait_for_values() -> None:
+            plgpu.barrier_wait(values.full.at[stage])
+
+    o_MH = ops.add_product(state.o_MH, weights_MC.astype(refs.q.dtype), v_ref)
+    if not refs.wide:
+        plgpu.barrier_arrive(values.free.at[stage])
     return Running(state.max_M, state.sum_M, o_MH)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from typing import NamedTuple
 
@@ -13,14 +12,11 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
-from pallas_kernels.paged_attention.gpu.mosaic import MATMUL_ROWS, Ops, Ref, over_columns
+from pallas_kernels.paged_attention.gpu.mosaic import Ops, Ref, over_columns, parts_of
 
 LOG2_E = math.log2(math.e)
 LOWEST = -1e30
 """Where a running maximum starts: finite, so that a row that sees nothing stays a number."""
-
-COLUMNS = 64
-"""Columns that are staged through shared memory at a time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,15 +74,14 @@ def clear_unwritten(
     Args:
         share: which of two warpgroups this is, each of which clears half; None clears all.
     """
-    num_tokens, width = v_ref.shape
-    columns = math.gcd(width, COLUMNS)
-    starts = itertools.product(range(0, num_tokens, MATMUL_ROWS), range(0, width, columns))
-    for index, (token, column) in enumerate(starts):
+    for index, (token, column, rows, columns) in enumerate(parts_of(v_ref.shape)):
 
         @pl.when(True if share is None else share == index % 2)
-        def clear(token: int = token, column: int = column) -> None:
+        def clear(
+            token: int = token, column: int = column, rows: int = rows, columns: int = columns
+        ) -> None:
             is_written = ops.iota(columns, 0) + token < num_written
-            part = v_ref.at[pl.ds(token, MATMUL_ROWS), pl.ds(column, columns)]
+            part = v_ref.at[pl.ds(token, rows), pl.ds(column, columns)]
             values = ops.load(part)
             part[...] = jnp.where(is_written, values, jnp.zeros_like(values))
 

@@ -21,13 +21,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from pallas_kernels.paged_attention import eight_bits
+
 LANES = 128
 WORD_BYTES = 4
-BITS = {"float32": 32, "bfloat16": 16, "int8": 8, "float8_e4m3fn": 8}
+BITS = {"float32": 32, "bfloat16": 16, **dict.fromkeys(eight_bits.STORED_AS, 8)}
 """Stored dtype to the bits of one number."""
-
-LARGEST = {"int8": 127.0, "float8_e4m3fn": 448.0}
-"""Largest magnitude an 8-bit dtype holds; larger ones are cut down to it when written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,10 +154,9 @@ def kv_page_bytes(
 
 def _to_bits(values: jax.Array, dtype: str) -> jax.Array:
     """The stored bits of floats as uint32."""
-    if dtype in LARGEST:
-        values = jnp.clip(values.astype(jnp.float32), -LARGEST[dtype], LARGEST[dtype])
-    if dtype == "int8":
-        values = jnp.round(values)
+    if eight_bits.is_eight_bit(dtype):
+        codes = eight_bits.encode(values, dtype)
+        return lax.bitcast_convert_type(codes, jnp.uint8).astype(jnp.uint32)
     bits = lax.bitcast_convert_type(values.astype(dtype), f"uint{BITS[dtype]}")
     return bits.astype(jnp.uint32)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 
+from pallas_kernels.paged_attention.eight_bits import INT8_NAN
 from pallas_kernels.paged_attention.tpu.layout import BITS, LANES, Layout
 from pallas_kernels.paged_attention.tpu.refs import Ref
 
@@ -76,11 +77,12 @@ def _to_float(words: jax.Array, shift: int, dtype: str) -> jax.Array:
         return _bitcast(high, jnp.float32).astype(jnp.bfloat16)
     if dtype == "int8":
         signed = _bitcast(words << (24 - shift), jnp.int32) >> 24
-        return signed.astype(jnp.float32).astype(jnp.bfloat16)
-    return _float8(words, shift).astype(jnp.bfloat16)
+        number = jnp.where(signed == INT8_NAN, jnp.float32(jnp.nan), signed.astype(jnp.float32))
+        return number.astype(jnp.bfloat16)
+    return _FLOAT8[dtype](words, shift).astype(jnp.bfloat16)
 
 
-def _float8(words: jax.Array, shift: int) -> jax.Array:
+def _e4m3(words: jax.Array, shift: int) -> jax.Array:
     """e4m3fn as float32, by integer arithmetic: chips before v7 have no such type.
 
     A normal number's exponent and mantissa are moved to their float32 places, and the difference
@@ -94,6 +96,23 @@ def _float8(words: jax.Array, shift: int) -> jax.Array:
     value = jnp.where(magnitude < 8, small, normal)
     value = jnp.where(magnitude == 0x7F, jnp.float32(jnp.nan), value)
     return jnp.where(byte >= 0x80, -value, value)
+
+
+def _e5m2(words: jax.Array, shift: int) -> jax.Array:
+    """e5m2 as float32, the same way: biases differ by 127 - 15, numbers under 2**-14 are multiples
+    of 2**-16, and an exponent of ones is infinity or NaN as in float32.
+    """
+    byte = _bitcast((words >> shift) & jnp.uint32(0xFF), jnp.int32)
+    magnitude = byte & 0x7F
+    normal = _bitcast(magnitude << 21, jnp.float32) * jnp.float32(2.0**112)
+    small = magnitude.astype(jnp.float32) * jnp.float32(2.0**-16)
+    special = _bitcast((magnitude << 21) | 0x7F800000, jnp.float32)
+    value = jnp.where(magnitude < 4, small, normal)
+    value = jnp.where(magnitude >= 0x7C, special, value)
+    return jnp.where(byte >= 0x80, -value, value)
+
+
+_FLOAT8 = {"float8_e4m3fn": _e4m3, "float8_e5m2": _e5m2}
 
 
 def _bitcast(words: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:

@@ -12,9 +12,10 @@ import pytest
 
 from pallas_kernels.paged_attention import gpu, reference
 from pallas_kernels.paged_attention.batch import RaggedBatch
+from pallas_kernels.paged_attention.eight_bits import encode
 from pallas_kernels.paged_attention.gpu import mosaic
 from pallas_kernels.paged_attention.gpu.tuning import Tuning
-from pallas_kernels.paged_attention.pages import PlainPages
+from pallas_kernels.paged_attention.pages import KVScales, PlainPages, stored_dtype
 
 SMALL = Tuning(decode_tile=64, decode_stages=2, prefill_tile=64, prefill_stages=2, split_tokens=64)
 """Sizes so small that tiny rows have several pieces and go round the ring of stages."""
@@ -62,6 +63,7 @@ class World:
     q_TQH: jax.Array
     pages: jax.Array
     batch: RaggedBatch
+    scales: KVScales | None = None
 
     def attend(self, *, is_decode, detect_races=False, num_blocks=1, **options):
         """The kernels' result in the interpreter, as float32.
@@ -80,6 +82,7 @@ class World:
                 scale=self.scale,
                 is_decode=is_decode,
                 num_blocks=num_blocks,
+                scales=self.scales,
                 interpret=mosaic.interpreter(detect_races=detect_races),
                 **options,
             )
@@ -88,10 +91,11 @@ class World:
     def expected(self, sinks_Q=None, **options):
         """What the specification computes; `sinks_Q` by its definition."""
         num_pages, _, num_kv_heads, page_size, head_dim = self.pages.shape
-        by_slot = jnp.moveaxis(self.pages, 3, 2).view(jnp.uint16)
+        dtype = str(self.pages.dtype)
+        by_slot = jnp.moveaxis(self.pages, 3, 2).view(stored_dtype(dtype))
         shape = (num_pages, page_size, num_kv_heads * head_dim)
-        kv = PlainPages(*(by_slot[:, which].reshape(shape) for which in (0, 1)), "bfloat16")
-        options = {"scale": self.scale, **options}
+        kv = PlainPages(*(by_slot[:, which].reshape(shape) for which in (0, 1)), dtype)
+        options = {"scale": self.scale, "scales": self.scales, **options}
         q_TQH = jnp.where(jnp.isnan(self.q_TQH), 0, self.q_TQH)
         o_TQH = np.asarray(reference.attend(q_TQH, kv, self.batch, **options))
         if sinks_Q is None:
@@ -150,3 +154,12 @@ def make_world(
     arrays = (np.zeros(num_tokens, np.int32), positions, row_of, starts, kv_lens, table)
     bfloat16 = (jnp.asarray(values, jnp.bfloat16) for values in (q, pages))
     return World(*bfloat16, RaggedBatch(*map(jnp.asarray, arrays)))
+
+
+def with_8_bits(world, kv_dtype):
+    """The same world over 8-bit pages with scales; NaN where nobody wrote stays NaN."""
+    scale_K = jnp.linspace(0.03, 0.04, world.pages.shape[2], dtype=jnp.float32)
+    scales = KVScales(scale_K, scale_K * 1.25)
+    scale_2K = jnp.stack(scales)[None, :, :, None, None]
+    codes = encode(world.pages.astype(jnp.float32) / scale_2K, kv_dtype)
+    return dataclasses.replace(world, pages=codes.view(kv_dtype), scales=scales)

@@ -11,6 +11,7 @@ from rig_gpu import compile_for_h100
 
 from pallas_kernels.paged_attention import gpu
 from pallas_kernels.paged_attention.batch import RaggedBatch
+from pallas_kernels.paged_attention.pages import KVScales
 
 POOL_TOKENS = 4096 * 64
 MAX_MODEL_LEN = 8192
@@ -26,6 +27,7 @@ class Attention:
     num_kv_heads: int
     head_dim: int
     page_size: int = 64
+    kv_dtype: str = "bfloat16"
 
     @property
     def pages_shape(self):
@@ -34,7 +36,8 @@ class Attention:
 
     def faults(self, num_tokens, num_rows, *, is_decode, **options):
         _, facts = self.compile(num_tokens, num_rows, is_decode=is_decode, **options)
-        kv_bytes = 2 * POOL_TOKENS * self.num_kv_heads * self.head_dim * 2
+        kv_bytes = 2 * POOL_TOKENS * self.num_kv_heads * self.head_dim
+        kv_bytes *= jnp.dtype(self.kv_dtype).itemsize
         names = {kernel.name for kernel in facts.kernels}
         assert "decode_splits_mosaic_gpu_kernel" in names, "the decode kernel is not there"
         assert is_decode or "prefill_tiles_mosaic_gpu_kernel" in names
@@ -43,14 +46,16 @@ class Attention:
     def compile(self, num_tokens, num_rows, *, is_decode, is_donated=True, **options):
         """Write and attend of one layer, as the step does it."""
 
-        def layer(pages, q, k, v, batch, sinks):
-            pages = gpu.write_kv(pages, k, v, batch)
+        def layer(pages, q, k, v, batch, sinks, scale_K):
+            scales = None if self.kv_dtype == "bfloat16" else KVScales(scale_K, scale_K)
+            pages = gpu.write_kv(pages, k, v, batch, scales)
             o_TQH = gpu.attend(
                 q,
                 pages,
                 batch,
                 scale=self.head_dim**-0.5,
                 sinks_Q=sinks,
+                scales=scales,
                 is_decode=is_decode,
                 **options,
             )
@@ -60,11 +65,12 @@ class Attention:
         ints.append((num_rows, MAX_MODEL_LEN // self.page_size))
         return compile_for_h100(
             layer,
-            _bfloat16(*self.pages_shape),
+            jax.ShapeDtypeStruct(self.pages_shape, self.kv_dtype),
             _bfloat16(num_tokens, self.num_heads, self.head_dim),
             *[_bfloat16(num_tokens, self.num_kv_heads, self.head_dim)] * 2,
             RaggedBatch(*(jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ints)),
             jax.ShapeDtypeStruct((self.num_heads,), jnp.float32),
+            jax.ShapeDtypeStruct((self.num_kv_heads,), jnp.float32),
             donate_argnums=(0,) if is_donated else (),
         )
 
@@ -106,3 +112,19 @@ def test_a_mixed_step_of_2048_tokens_is_fit_for_the_chip(model):
 def test_windows_soft_caps_and_other_heads_are_fit_for_the_chip(attention):
     faults = attention.faults(2048, 64, is_decode=False, window=1024, softcap=50.0)
     assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("attention", "options"),
+    [
+        (Attention(32, 8, 128, kv_dtype="float8_e4m3fn"), {}),
+        (Attention(8, 1, 128, kv_dtype="float8_e5m2"), {}),
+        (Attention(32, 8, 128, kv_dtype="int8"), {"window": 1024, "softcap": 50.0}),
+        (Attention(12, 4, 96, kv_dtype="int8"), {}),
+        (Attention(8, 8, 64, page_size=128, kv_dtype="float8_e4m3fn"), {}),
+    ],
+    ids=str,
+)
+def test_8_bit_pages_are_fit_for_the_chip(attention, options):
+    assert attention.faults(2048, 64, is_decode=False, **options) == []
+    assert attention.faults(64, 64, is_decode=True, **options) == []

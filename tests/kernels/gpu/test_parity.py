@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gpu_world import SMALL, TOLERANCE, make_world
+from gpu_world import SMALL, TOLERANCE, make_world, with_8_bits
 
 from pallas_kernels.paged_attention import gpu
 
@@ -111,3 +111,25 @@ def test_a_row_has_the_same_bits_in_any_batch():
         among.batch,
     )
     assert np.array_equal(among.attend(is_decode=True)[0], alone.attend(is_decode=True)[0])
+
+
+@pytest.mark.parametrize("kv_dtype", ["float8_e4m3fn", "float8_e5m2", "int8"])
+def test_8_bit_pages_are_read_as_the_reference_reads_them(kv_dtype):
+    rows = [(1, 1), (65, 1), (150, 1)]
+    world = make_world(rows, num_tokens=4, num_heads=4, num_kv_heads=2, num_rows=4)
+    assert difference(with_8_bits(world, kv_dtype), is_decode=True) < TOLERANCE
+    world = with_8_bits(make_world([(70, 70), (66, 1), (64, 2)], num_tokens=80), kv_dtype)
+    assert difference(world, is_decode=False, window=60) < TOLERANCE
+
+
+@pytest.mark.parametrize("head_dim", [96, 128])
+def test_8_bit_pages_of_other_heads(head_dim):
+    world = with_8_bits(make_world([(66, 66)], num_tokens=66, head_dim=head_dim), "float8_e4m3fn")
+    assert difference(world, is_decode=False) < TOLERANCE
+
+
+def test_no_race_is_found_over_8_bit_pages():
+    world = with_8_bits(make_world([(200, 1), (64, 1)], num_tokens=2), "float8_e4m3fn")
+    assert difference(world, is_decode=True, detect_races=True, num_blocks=2) < TOLERANCE
+    world = with_8_bits(make_world([(130, 70), (65, 1)], num_tokens=72), "int8")
+    assert difference(world, is_decode=False, detect_races=True, num_blocks=2) < TOLERANCE

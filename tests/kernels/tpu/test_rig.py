@@ -50,6 +50,7 @@ FEATURES: dict[str, tuple[Shape, dict[str, Any]]] = {
     "a window and a softcap": (Shape(16, 8, 256), {"window": 1024, "softcap": 50.0}),
     "int8 pages": (Shape(32, 8, 128, "int8"), {}),
     "float8 pages": (Shape(32, 8, 128, "float8_e4m3fn"), {}),
+    "e5m2 pages": (Shape(32, 8, 128, "float8_e5m2"), {}),
     "float32": (Shape(8, 4, 128, "float32", "float32"), {}),
 }
 

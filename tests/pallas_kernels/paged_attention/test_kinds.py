@@ -39,7 +39,7 @@ def test_bytes_of_plain_pages_are_those_of_the_arrays(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float8_e4m3fn", "int8"])
-@pytest.mark.parametrize("kind", ["cpu", "xla", "tpu"])
+@pytest.mark.parametrize("kind", ["cpu", "xla", "gpu", "tpu"])
 def test_8_bit_pages_are_half_as_large(kind: str, dtype: str) -> None:
     half = kv_page_bytes(64, 4, 128, dtype, kind)
     assert 2 * half == kv_page_bytes(64, 4, 128, "bfloat16", kind)
@@ -72,12 +72,21 @@ def test_each_platform_has_an_attention_of_its_own(platform: str, device: Any, k
     assert (choice.kind, choice.fallback) == (kind, None)
 
 
+@pytest.mark.parametrize("kv_dtype", ["float8_e4m3fn", "float8_e5m2", "int8"])
+@pytest.mark.parametrize(("platform", "device"), [("gpu", HOPPER), ("tpu", None)])
+def test_the_kernels_serve_8_bit_pages(platform: str, device: Any, kv_dtype: str) -> None:
+    shape = dataclasses.replace(LLAMA_8B, kv_dtype=kv_dtype)
+    assert choose(platform, shape, device).kind == platform
+
+
 @pytest.mark.parametrize(
     ("platform", "device", "changes", "reason"),
     [
         ("gpu", AMPERE, {}, "Hopper"),
         ("gpu", HOPPER, {"dtype": "float32"}, "float32"),
         ("gpu", HOPPER, {"head_dim": 80}, "80"),
+        ("gpu", HOPPER, {"head_dim": 256, "kv_dtype": "int8"}, "8-bit"),
+        ("gpu", HOPPER, {"kv_dtype": "float16"}, "float16"),
         ("tpu", None, {"max_pages_per_row": 4096}, "page table"),
         ("rocm", None, {}, "rocm"),
     ],
