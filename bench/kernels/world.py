@@ -58,6 +58,7 @@ def choose_kind(load: Load) -> Choice:
         **dataclasses.asdict(heads),
         page_size=load.page_size,
         dtype=DTYPE,
+        kv_dtype=DTYPE,
         max_rows=padded(len(lengths)),
         max_pages_per_row=max(-(-kv_len // load.page_size) for kv_len, _ in lengths),
     )
