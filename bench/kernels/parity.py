@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bench.kernels.loads import HEADS, Load
-from pallas_kernels.paged_attention import KVPages, RaggedBatch, reference
+from pallas_kernels.paged_attention import KVPages, PlainPages, RaggedBatch, reference
 
 TOLERANCE = 0.012
 """Largest ‖o - expected‖ / ‖expected‖ of a token: rounding to bfloat16 gives 2 to 6e-3."""
@@ -65,7 +65,7 @@ def verify(tokens: np.ndarray, errors: np.ndarray) -> float:
 
 
 def _errors(o_TQH: jax.Array, asked: Asked, tokens: np.ndarray) -> np.ndarray:
-    assert isinstance(asked.plain, tuple)
+    assert isinstance(asked.plain, PlainPages)
     index, batch, q_TQH = jnp.asarray(tokens), asked.batch, asked.q_TQH
     part = batch._replace(positions_T=batch.positions_T[index], row_T=batch.row_T[index])
     scale, window = q_TQH.shape[2] ** -0.5, asked.load.window
