@@ -78,6 +78,11 @@ def scored(token_id: int, count: int) -> TokenLogprobs:
     return TokenLogprobs(token_id, -0.5, 1, top, values)
 
 
+def num_cached(request: GenerateRequest) -> int:
+    """Of a prompt the last token at least is always computed."""
+    return min(2, len(request.prompt_token_ids) - 1)
+
+
 class SpeakingEngine:
     """Says `texts[i]` in sequence i (the last for all further ones), then ends.
 
@@ -181,7 +186,7 @@ class SpeakingEngine:
             logprobs=logprobs,
             prompt_logprobs=prompt_logprobs,
             finish_reason=reason if is_last else None,
-            num_cached_tokens=2 if position == 0 else 0,
+            num_cached_tokens=num_cached(request) if position == 0 else 0,
         )
 
     def _scored(self, token_id: int, count: int, sequence_index: int) -> TokenLogprobs:
