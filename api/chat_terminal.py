@@ -132,16 +132,20 @@ def converse(
             answer(conversation, text, write)
 
 
-def answer(conversation: Conversation, text: str, write: Callable[[str], None]) -> None:
-    """One turn of the server; errors are shown and the conversation goes on."""
+def answer(conversation: Conversation, text: str, write: Callable[[str], None]) -> bool:
+    """One turn of the server; errors are shown and the conversation goes on. Whether the answer
+    came to its end."""
+    is_whole = False
     try:
         for piece in conversation.ask(text):
             write(piece)
+        is_whole = True
     except KeyboardInterrupt:
         write(" …")
     except ChatError as error:
         write(f"error: {error}")
     write("\n")
+    return is_whole
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -163,6 +167,8 @@ def main(arguments: Sequence[str]) -> int:
         except ChatError as error:
             sys.stderr.write(f"servax chat: error: {error}\n")
             return 1
+        if options.quick is not None:
+            return 0 if answer(conversation, options.quick, write) else 1
         write(f"{conversation.model}: {HELP}\n")
         converse(conversation, lambda: readable(console.input("[bold]> [/bold]")), write)
     return 0
@@ -175,6 +181,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", "--model-name", default="", help="default: the server's first model"
     )
+    parser.add_argument("-q", "--quick", metavar="TEXT", help="say this, show the answer, end")
     parser.add_argument("--system-prompt", default="", help="first message of the conversation")
     parser.add_argument(
         "--api-key", default=os.environ.get("OPENAI_API_KEY", ""), help="or $OPENAI_API_KEY"

@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from api.chat_terminal import ChatError, Conversation, converse, readable
+from api.chat_terminal import ChatError, Conversation, answer, converse, readable
 
 
 def events(*pieces: str, error: str = "") -> bytes:
@@ -72,6 +72,17 @@ def test_an_error_is_shown_and_forgotten():
     assert "too long (HTTP 400)" in text
     assert "died" in text
     assert conversation.messages == []
+
+
+def test_one_quick_question_says_whether_it_was_answered():
+    server = Server(
+        httpx.Response(200, content=events("yes")), httpx.Response(200, content=events(error="no"))
+    )
+    conversation = server.conversation(model="m")
+    written: list[str] = []
+    assert answer(conversation, "Hi", written.append) is True
+    assert answer(conversation, "Hi", written.append) is False
+    assert "".join(written) == "yes\nerror: no\n"
 
 
 def test_the_first_model_is_taken():

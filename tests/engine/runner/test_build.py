@@ -17,6 +17,7 @@ import pytest
 from engine.config import EngineConfig
 from engine.errors import MemoryPlanError, ModelFormatError, SetupError
 from engine.runner.build import ReadyRunner, make_runner
+from engine.runner.model_files import laid_over, read_model_files
 
 
 @pytest.fixture
@@ -121,3 +122,28 @@ def test_a_context_that_cannot_be_kept_is_refused(engine_config: EngineConfig) -
 def test_more_devices_than_there_are_is_refused(engine_config: EngineConfig) -> None:
     with pytest.raises(SetupError, match="--tensor-parallel-size"):
         make_runner(msgspec.structs.replace(engine_config, tensor_parallel_size=4))
+
+
+def test_overrides_are_laid_over_the_models_config(engine_config: EngineConfig) -> None:
+    overrides = {"max_position_embeddings": 64, "eos_token_id": [3, 4]}
+    config = msgspec.structs.replace(engine_config, max_model_len=None, hf_overrides=overrides)
+    files, plain = read_model_files(config), read_model_files(engine_config)
+    assert files.decoder.max_position_embeddings == 64
+    assert files.eos_token_ids == (3, 4)
+    assert files.config_json != plain.config_json
+
+
+def test_an_override_that_is_no_config_is_refused(engine_config: EngineConfig) -> None:
+    config = msgspec.structs.replace(engine_config, hf_overrides={"hidden_size": "wide"})
+    with pytest.raises(ModelFormatError):
+        read_model_files(config)
+
+
+def test_objects_are_laid_into_objects() -> None:
+    below = {"a": {"b": 1, "c": 2}, "d": 3}
+    assert laid_over(below, {"a": {"c": 5}, "e": None}) == {
+        "a": {"b": 1, "c": 5},
+        "d": 3,
+        "e": None,
+    }
+    assert below["a"] == {"b": 1, "c": 2}

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.config import EngineConfig
 from engine.errors import ModelFormatError, SetupError
-from engine.weights.source import find_model_folder
+from engine.weights.source import find_model_folder, find_tokenizer_folder
 from models.embedded import embedded_model_dir
 
 
@@ -38,3 +39,11 @@ def test_a_hub_model_without_a_network_is_refused_in_one_line(
         find_model_folder("no-such-org/no-such-model")
     assert "--model no-such-org/no-such-model" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_tokenizer_has_a_folder_of_its_own_or_the_models(tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text("{}")
+    assert find_tokenizer_folder(EngineConfig()) == embedded_model_dir()
+    assert find_tokenizer_folder(EngineConfig(tokenizer=str(other))) == other
