@@ -7,6 +7,7 @@ from typing import Any, cast
 
 ALL_KINDS = frozenset({"string", "integer", "number", "boolean", "null", "object", "array"})
 _MAX_DEPTH = 16
+_MAX_PARTS = 256
 Schema = Mapping[str, Any]
 
 
@@ -39,25 +40,41 @@ def properties(schema: Schema) -> dict[str, Any]:
     return dict(cast(Schema, named)) if isinstance(named, Mapping) else {}
 
 
-def kinds(schema: Any, root: Schema, depth: int = 0) -> frozenset[str]:
+def kinds(schema: Any, root: Schema) -> frozenset[str]:
     """JSON types a value may have; all of them if the schema does not say."""
-    found = resolved(schema, root)
-    types = found.get("type")
+    found: set[str] = set()
+    seen: list[Schema] = []
+    todo = [schema]
+    # each part is visited once, however often others name it
+    while todo:
+        current = resolved(todo.pop(), root)
+        if any(current is one for one in seen):
+            continue
+        seen.append(current)
+        options = _options(current)
+        if len(seen) > _MAX_PARTS or ((own := _own_kinds(current)) == ALL_KINDS and not options):
+            return ALL_KINDS
+        found |= own if own != ALL_KINDS else frozenset()
+        todo += options if own == ALL_KINDS else []
+    return frozenset(found) or ALL_KINDS
+
+
+def _own_kinds(schema: Schema) -> frozenset[str]:
+    types = schema.get("type")
     if isinstance(types, str):
         return frozenset({types}) & ALL_KINDS or ALL_KINDS
     if isinstance(types, list):
         return frozenset(map(str, cast("list[Any]", types))) & ALL_KINDS or ALL_KINDS
-    if "const" in found:
-        return frozenset({_kind_of(found["const"])})
-    if isinstance(found.get("enum"), list):
-        return frozenset(map(_kind_of, found["enum"])) or ALL_KINDS
-    for word in ("anyOf", "oneOf", "allOf"):
-        options = found.get(word)
-        if isinstance(options, list) and options and depth < _MAX_DEPTH:
-            each = [kinds(option, root, depth + 1) for option in cast("list[Any]", options)]
-            together = each[0].intersection if word == "allOf" else each[0].union
-            return together(*each) or ALL_KINDS
+    if "const" in schema:
+        return frozenset({_kind_of(schema["const"])})
+    if isinstance(schema.get("enum"), list):
+        return frozenset(map(_kind_of, schema["enum"])) or ALL_KINDS
     return ALL_KINDS
+
+
+def _options(schema: Schema) -> list[Any]:
+    lists = (schema.get(word) for word in ("anyOf", "oneOf", "allOf"))
+    return next((cast("list[Any]", each) for each in lists if isinstance(each, list)), [])
 
 
 def _kind_of(value: Any) -> str:

@@ -48,7 +48,8 @@ def _tools() -> Iterator[str]:
     for row in sorted(TOOL_FORMATS, key=lambda row: row.name):
         sample = row.sample.replace("|", "\\|").replace("\n", "⏎")
         partner = f"`{row.partner}`" if row.partner else ""
-        yield f"| {_names(row.name, TOOL_ALIASES)} | {row.models} | `{sample}` | {partner} |\n"
+        code = f"`` {sample} ``" if "`" in sample else f"`{sample}`"
+        yield f"| {_names(row.name, TOOL_ALIASES)} | {row.models} | {code} | {partner} |\n"
     yield _unknown(NO_TOOLS)
 
 

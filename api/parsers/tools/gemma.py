@@ -21,7 +21,7 @@ from api.parsers.tools.values import (
     LiteralStyle,
     arguments_of,
     members_of,
-    raw_value,
+    raw_string,
 )
 
 _NAME = re.compile(r"[\w.\-]*")
@@ -46,16 +46,14 @@ def _script(opening: str, closing: str, quote: str) -> Script:
 
 def _grammar(opening: str, closing: str, quote: str) -> CallGrammar:
     def string(writer: GrammarWriter, schema: Schema) -> str:
-        return (
-            f"{writer.literal(quote)} {raw_value(writer, {**schema, 'type': 'string'}, {}, quote)}"
-        )
+        return f"{writer.literal(quote)} {raw_string(writer, schema, quote)}"
 
     style = LiteralStyle(
         string, {True: "true", False: "false", None: "null"}, lambda key: f"{key}:", ","
     )
 
     def call(writer: GrammarWriter, tool: ToolSpec) -> str:
-        _, named, required = arguments_of(writer, tool)
+        named, required = arguments_of(writer, tool)
         values = LiteralGrammar(style, writer, tool)
         for key in named:
             if not _KEY.fullmatch(key):

@@ -12,7 +12,6 @@ from typing import Any
 from api.parsers.answer import Answer
 from api.parsers.arguments import ArgumentKinds, ArgumentWriter
 from api.parsers.reader import Markers, Mismatch, Reader, Waiting
-from api.parsers.schema import Schema
 from api.parsers.script import Script, calls_after
 from api.parsers.tool_spec import CUSTOM_INPUT, ToolSpec
 from api.parsers.tools.format import ToolFormat
@@ -75,13 +74,13 @@ def _argument(reader: Reader, writer: ArgumentWriter) -> Waiting[None]:
 
 def _grammar(newline: str) -> CallGrammar:
     def call(writer: GrammarWriter, tool: ToolSpec) -> str:
-        schema, named, required = arguments_of(writer, tool)
+        named, required = arguments_of(writer, tool)
         head = writer.literal(tool.name + newline)
         if tool.input_lark is not None:
             opening = _opening(writer, CUSTOM_INPUT, newline)
             end = writer.literal(_VALUE_END + newline)
             return f"{head} {opening} {writer.lark(tool.input_lark)} {end}"
-        members = {key: _member(writer, key, one, schema, newline) for key, one in named.items()}
+        members = {key: _member(writer, tool, key, one, newline) for key, one in named.items()}
         return f"{head} {members_of(writer, members, required, '')}"
 
     return CallGrammar(trigger=OPENING, open=OPENING, call=call, close=CLOSING, between="\n")
@@ -91,8 +90,8 @@ def _opening(writer: GrammarWriter, key: str, newline: str) -> str:
     return writer.literal(_KEY + key + _KEY_END + newline + _VALUE)
 
 
-def _member(writer: GrammarWriter, key: str, schema: Any, root: Schema, newline: str) -> str:
-    value = raw_value(writer, schema, root, _VALUE_END + newline)
+def _member(writer: GrammarWriter, tool: ToolSpec, key: str, schema: Any, newline: str) -> str:
+    value = raw_value(writer, tool, schema, _VALUE_END + newline)
     return f"{_opening(writer, key, newline)} {value}"
 
 

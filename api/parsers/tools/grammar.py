@@ -16,6 +16,7 @@ from api.parsers.tool_spec import ToolSpec
 from engine.errors import InvalidParameterError
 
 ANY_TEXT = r"/(.|\n)*/"
+_MAX_PARTS = 2048
 # without a bound a model can lose itself in white space
 _JSON_OPTIONS = {"whitespace_pattern": r"[ \n]{0,8}"}
 _SPECIAL_IN_REGEX = re.compile(r"[][.^$*+?{}\\|()/]")
@@ -32,6 +33,7 @@ class GrammarWriter:
         self.format_name = format_name
         self._special = special_tokens
         self._rules: list[str] = []
+        self._num_parts = 0
         self._parts: list[dict[str, str]] = []
         names = sorted(special_tokens, key=len, reverse=True)
         self._splitter = re.compile("(" + "|".join(map(re.escape, names)) + ")") if names else None
@@ -86,6 +88,16 @@ class GrammarWriter:
         name = f"g{len(self._parts)}"
         self._parts.append({"name": name, "lark_grammar": grammar})
         return "@" + name
+
+    def count_part(self, tool: ToolSpec) -> None:
+        """One more part of a tool's schema is written down.
+
+        Raises:
+            InvalidParameterError: there are too many, as when definitions multiply each other.
+        """
+        self._num_parts += 1
+        if self._num_parts > _MAX_PARTS:
+            raise self.refuse(tool, f"its schema has more than {_MAX_PARTS} parts")
 
     def refuse(self, tool: ToolSpec, why: str) -> InvalidParameterError:
         """The error of a tool that cannot be enforced."""
@@ -155,7 +167,7 @@ def write_grammar(
     if shape.newer is not None and shape.newer[0] in special_tokens:
         shape = shape.newer[1]
     writer = GrammarWriter(format_name, special_tokens)
-    expressions = " | ".join(shape.call(writer, tool) for tool in tools)
+    expressions = " | ".join(_call(shape, writer, tool) for tool in tools)
     call = writer.rule(f"({expressions}) {writer.literal(shape.close)}")
     parallel = parallel and not shape.is_single
     calls = [writer.literal((shape.begin + shape.open).removeprefix(shape.trigger)), call]
@@ -166,6 +178,14 @@ def write_grammar(
     if at_least_one:
         return writer.text(f"{shape.lead(writer)} {writer.literal(shape.trigger)} {after_trigger}")
     return writer.text(_within_text(writer, shape, after_trigger, parallel))
+
+
+def _call(shape: CallGrammar, writer: GrammarWriter, tool: ToolSpec) -> str:
+    try:
+        return shape.call(writer, tool)
+    except (AttributeError, RecursionError, TypeError, ValueError):
+        # a schema may have anything anywhere: a number for a list, a name that names itself
+        raise writer.refuse(tool, "its schema is not a valid JSON schema") from None
 
 
 def _within_text(

@@ -135,7 +135,7 @@ _STYLE = LiteralStyle(
 def _written(writer: GrammarWriter, tool: ToolSpec) -> str:
     if tool.input_lark is not None:
         raise writer.refuse(tool, "its input stands in a quoted string; a regex would do")
-    _, named, required = arguments_of(writer, tool)
+    named, required = arguments_of(writer, tool)
     values = LiteralGrammar(_STYLE, writer, tool)
     for key in named:
         if not _NAME.fullmatch(key):

@@ -26,10 +26,8 @@ def json_part(writer: GrammarWriter, schema: Schema, root: Schema) -> str:
     return writer.json({**definitions, **schema})
 
 
-def arguments_of(
-    writer: GrammarWriter, tool: ToolSpec
-) -> tuple[Schema, dict[str, Any], frozenset[str]]:
-    """The resolved schema, its properties, and which of them are required.
+def arguments_of(writer: GrammarWriter, tool: ToolSpec) -> tuple[dict[str, Any], frozenset[str]]:
+    """The properties of a tool's arguments, and which of them are required.
 
     Raises:
         InvalidParameterError: the schema is not that of an object with named properties.
@@ -40,24 +38,38 @@ def arguments_of(
         raise writer.refuse(tool, f"its schema has '{unknown[0]}' beside its properties")
     required = frozenset(map(str, schema.get("required") or ()))
     named = properties(schema)
-    return schema, named | {key: {} for key in sorted(required - named.keys())}, required
+    return named | {key: {} for key in sorted(required - named.keys())}, required
 
 
-def raw_value(writer: GrammarWriter, schema: Any, root: Schema, end: str) -> str:
-    """The expression of a value as text, and `end` after it: strings raw, the rest JSON."""
+def raw_value(writer: GrammarWriter, tool: ToolSpec, schema: Any, end: str) -> str:
+    """The expression of a value as text, and `end` after it: strings raw, the rest JSON.
+
+    Arguments:
+        schema: a part of the tool's.
+
+    Raises:
+        InvalidParameterError: the schema has too many parts.
+    """
+    writer.count_part(tool)
+    root = tool.schema
     found = resolved(schema, root)
     for word in _COMBINED:
         if word in found:
             options = cast("list[Any]", found[word])
-            each = [raw_value(writer, option, root, end) for option in options]
-            return "(" + " | ".join(each) + ")"
+            each = [raw_value(writer, tool, option, end) for option in options]
+            return _one_of(each)
     closing = writer.literal(end)
-    choices = [found["const"]] if "const" in found else found.get("enum")
-    if choices is not None:
-        return "(" + " | ".join(map(writer.literal, map(_raw, choices))) + f") {closing}"
-    if "string" in kinds(found, root):
-        return writer.ended(_string_regex(found), end)
-    return f"{json_part(writer, found, root)} {closing}"
+    if "string" not in kinds(found, root) and "enum" not in found and "const" not in found:
+        return f"{json_part(writer, found, root)} {closing}"
+    return raw_string(writer, found, end)
+
+
+def raw_string(writer: GrammarWriter, schema: Schema, end: str) -> str:
+    """The expression of a string or fixed values as text, and `end` after it."""
+    choices = [schema["const"]] if "const" in schema else schema.get("enum")
+    if choices is None:
+        return writer.ended(_string_regex(schema), end)
+    return f"{_one_of(map(writer.literal, map(_raw, choices)))} {writer.literal(end)}"
 
 
 def _raw(value: Any) -> str:
@@ -113,6 +125,7 @@ class LiteralGrammar:
         Raises:
             InvalidParameterError: the schema is too deep or recursive, or asks too much.
         """
+        self._writer.count_part(self._tool)
         if depth > _MAX_DEPTH:
             raise self._refused(f"its schema is nested deeper than {_MAX_DEPTH}")
         found = resolved(schema, self._root)

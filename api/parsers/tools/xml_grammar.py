@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.parsers.schema import Schema, kinds
+from api.parsers.schema import kinds
 from api.parsers.tool_spec import CUSTOM_INPUT, ToolSpec
 from api.parsers.tools.grammar import CallGrammar, GrammarWriter
 from api.parsers.tools.values import arguments_of, members_of, raw_value
@@ -46,17 +46,17 @@ def tagged_grammar(tags: Tags, *, is_section_per_call: bool) -> CallGrammar:
 
 
 def _arguments(writer: GrammarWriter, tool: ToolSpec, tags: Tags) -> str:
-    schema, named, required = arguments_of(writer, tool)
+    named, required = arguments_of(writer, tool)
     if tool.input_lark is not None:
         end = writer.literal(_value_end(tags))
         return f"{_opening(writer, tags, CUSTOM_INPUT, True)} {writer.lark(tool.input_lark)} {end}"
-    members = {key: _argument(writer, tags, key, value, schema) for key, value in named.items()}
+    members = {key: _argument(writer, tool, tags, key, value) for key, value in named.items()}
     return members_of(writer, members, required, "")
 
 
-def _argument(writer: GrammarWriter, tags: Tags, key: str, schema: Any, root: Schema) -> str:
-    is_string = "string" in kinds(schema, root)
-    value = raw_value(writer, schema, root, _value_end(tags))
+def _argument(writer: GrammarWriter, tool: ToolSpec, tags: Tags, key: str, schema: Any) -> str:
+    is_string = "string" in kinds(schema, tool.schema)
+    value = raw_value(writer, tool, schema, _value_end(tags))
     return f"{_opening(writer, tags, key, is_string)} {value}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import jsonschema
@@ -156,3 +157,40 @@ def test_alternatives_beside_properties_are_refused_where_arguments_are_tags() -
     with pytest.raises(InvalidParameterError, match=r"qwen3_coder.*anyOf"):
         TOOL_PARSERS["qwen3_coder"].grammar([tool])
     assert TOOL_PARSERS["hermes"].grammar([tool, WEATHER])
+
+
+def doubling(depth: int) -> dict[str, object]:
+    """Definitions of which each names the next twice."""
+    definitions: dict[str, object] = {
+        f"d{level}": {"anyOf": [{"$ref": f"#/$defs/d{level + 1}"}] * 2} for level in range(depth)
+    }
+    return {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/d0"}},
+        "$defs": definitions | {f"d{depth}": {"type": "integer"}},
+    }
+
+
+HOSTILE = [
+    doubling(40),
+    {"properties": {"a": {"anyOf": [{"$ref": "#/properties/a"}] * 2}}},
+    {"properties": {"a": {"type": "array", "items": {"$ref": "#/properties/a"}}}},
+    {"properties": {"a": {"enum": 5}}},
+    {"properties": {"a": {"anyOf": 5}}},
+    {"properties": {"a": {"type": "string", "pattern": 5}}},
+    {"properties": {"a": 5}, "required": 5},
+    {"properties": 5, "required": ["a", 7]},
+    {"type": ["object", 5], "properties": {"a": {"type": [5]}}},
+    {"$ref": "#/$ref"},
+]
+
+
+@EVERY
+@pytest.mark.parametrize("schema", HOSTILE, ids=lambda schema: str(schema)[:40])
+def test_a_hostile_schema_gives_a_grammar_or_is_refused(
+    row: ToolFormat, schema: dict[str, object]
+) -> None:
+    tool = ToolSpec(name="f", parameters=schema)
+    parsed(row.make_parser([tool]), [row.sample.replace("get_weather", "f").replace("city", "a")])
+    with contextlib.suppress(InvalidParameterError):
+        assert row.grammar([tool])
