@@ -9,9 +9,10 @@ ARGS   ?=
 TESTS  ?=
 KERNELS_VENV := .venv-kernels
 KERNELS_BIN  := $(KERNELS_VENV)/bin
+SDK_VENV     := .venv-sdk
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-kernels test-full check format bench lock clean
+.PHONY: help install serve test test-kernels test-sdk test-full check format bench lock clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -47,6 +48,19 @@ $(KERNELS_VENV)/.installed: requirements.lock Makefile
 		"nvidia-nvjitlink-cu12<13" "nvidia-cuda-runtime-cu12<13" "libtpu==0.0.42.*"
 	@touch $@
 
+test-sdk: install $(SDK_VENV)/.installed tests/sdk/node/node_modules/.installed ## the clients of others against a running server
+	$(BIN)/python -m pytest tests/sdk $(TESTS)
+
+# LangChain and LiteLLM: they run beside the server and never enter its environment.
+$(SDK_VENV)/.installed: tests/sdk/requirements.txt
+	$(PYTHON) -m venv $(SDK_VENV)
+	$(SDK_VENV)/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
+tests/sdk/node/node_modules/.installed: tests/sdk/node/package-lock.json
+	npm ci --prefix tests/sdk/node
+	@touch $@
+
 test-full: install ## every test: soak, fuzz and large parity too (about an hour on 2 cores)
 	$(BIN)/python -m pytest $(TESTS)
 
@@ -64,10 +78,12 @@ bench: install ## the benchmarks that finish in minutes on a laptop; JSON under 
 	$(BIN)/python -m bench host --output bench/results/host.json
 	$(BIN)/python -m bench compare --output bench/results/compare.json
 
-lock: install ## write requirements.lock anew from pyproject.toml
+lock: install ## write requirements.lock and tests/sdk/requirements.txt anew
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test-tools \
 		--generate-hashes --no-header pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-header tests/sdk/requirements.in --output-file tests/sdk/requirements.txt
 
 clean: ## forget .venv and everything built
-	rm -rf $(VENV) $(KERNELS_VENV) dist build .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(KERNELS_VENV) $(SDK_VENV) dist build .pytest_cache .ruff_cache .hypothesis
