@@ -16,9 +16,10 @@ import pytest
 from tests.sdk.conftest import ROOT, serving
 
 FOLDER = pathlib.Path(__file__).parent
-PYTHON = ROOT / ".venv-sdk/bin/python"
+VENV = ROOT / ".venv-sdk"
 needs_python = pytest.mark.skipif(
-    not PYTHON.is_file(), reason="make test-sdk makes .venv-sdk with LangChain and LiteLLM"
+    not (VENV / ".installed").is_file(),
+    reason="make test-sdk makes .venv-sdk with LangChain and LiteLLM",
 )
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None or not (FOLDER / "node/node_modules/ai").is_dir(),
@@ -48,7 +49,7 @@ def run(*command: str, folder: str, **urls: str) -> None:
 
 
 def run_pytest(file: str, **urls: str) -> None:
-    run(str(PYTHON), "-m", "pytest", "-c", "pytest.ini", file, folder="python", **urls)
+    run(str(VENV / "bin/python"), "-m", "pytest", "-c", "pytest.ini", file, folder="python", **urls)
 
 
 @needs_python
