@@ -91,13 +91,18 @@ class Facts:
 
 
 def compile_for_h100(
-    fn: Callable[..., Any], *shapes: Any, donate_argnums: tuple[int, ...] = ()
+    fn: Callable[..., Any],
+    *shapes: Any,
+    donate_argnums: tuple[int, ...] = (),
+    out_shardings: Any = None,
 ) -> tuple[Any, Facts]:
-    """Compile `fn` for one H100.
+    """Compile `fn` for one H100, or for those its arguments are sharded over.
 
     Args:
-        shapes: arguments as (trees of) `jax.ShapeDtypeStruct`.
+        shapes: arguments as (trees of) `jax.ShapeDtypeStruct`; one with a sharding over
+            `h100_devices` keeps it.
         donate_argnums: arguments whose memory results may take.
+        out_shardings: as `jax.jit` takes them; None leaves them to the compiler.
 
     Returns:
         The compiled object and what there is to know of it.
@@ -108,7 +113,8 @@ def compile_for_h100(
     placed = jax.tree.map(_on_chip, shapes)
     mesh = jax.sharding.AbstractMesh((), (), abstract_device=_abstract_chip())
     with jax.sharding.use_abstract_mesh(mesh), _captured_output() as output:
-        traced = jax.jit(fn, donate_argnums=donate_argnums).trace(*placed)
+        jitted = jax.jit(fn, donate_argnums=donate_argnums, out_shardings=out_shardings)
+        traced = jitted.trace(*placed)
         compiled = traced.lower(lowering_platforms=("cuda",)).compile()
         report = list(_reported(output.read_text(errors="replace")))
     hlo, memory = compiled.as_text(), compiled.memory_analysis()
@@ -191,18 +197,19 @@ def _talking_ptxas() -> Iterator[None]:
             os.environ["MOSAIC_GPU_DUMP_PTXAS"] = before
 
 
-def h100_devices() -> list[Any]:
-    """The described chip's devices, to lay out meshes on."""
-    return list(_topology().devices)
+def h100_devices(num_devices: int = 1) -> list[Any]:
+    """Described chips of one machine, to lay out meshes on."""
+    return list(_topology(num_devices).devices)
 
 
 def _on_chip(shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=_placement())
+    sharding = getattr(shape, "sharding", None)
+    return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding or _placement())
 
 
 @functools.cache
 def _placement() -> NamedSharding:
-    return NamedSharding(Mesh(np.array(_topology().devices[:1]), ("x",)), PartitionSpec())
+    return NamedSharding(Mesh(np.array(h100_devices()), ("x",)), PartitionSpec())
 
 
 @functools.cache
@@ -213,12 +220,12 @@ def _abstract_chip() -> Any:
 
 
 @functools.cache
-def _topology() -> Any:
+def _topology(num_devices: int) -> Any:
     from jax._src import xla_bridge
 
     # The plugin registers itself twice and logs the second attempt's failure, which is harmless.
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.CRITICAL)
     xla_bridge.discover_pjrt_plugins()
     return topologies.get_topology_desc(
-        "", platform="cuda", target_config=CHIP.read_text(), topology="1x1x1"
+        "", platform="cuda", target_config=CHIP.read_text(), topology=f"1x1x{num_devices}"
     )

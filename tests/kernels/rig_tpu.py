@@ -13,6 +13,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
@@ -22,8 +23,10 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import AbstractDevice, AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
-CHIPS = {"v5e": ("v5e:2x2", "TPU v5 lite"), "v6e": ("v6e:2x2", "TPU v6 lite")}
-"""Chip to the smallest topology libtpu describes and to the kind jax gives its devices."""
+CHIPS = {"v5e": "TPU v5 lite", "v6e": "TPU v6 lite"}
+"""Chip to the kind jax gives its devices."""
+GRIDS = {4: "2x2", 8: "2x4"}
+"""Number of chips to the topology that libtpu describes; 4 are the fewest."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +45,10 @@ class Compiled:
         return " conditional(" in self.hlo
 
     @property
-    def has_unbounded_while(self) -> bool:
-        """Whether a loop of XLA has no trip count known while compiling."""
+    def unbounded_whiles(self) -> list[str]:
+        """Loops of XLA that have no trip count known while compiling."""
         whiles = [line for line in self.hlo.splitlines() if re.search(r"\bwhile\(", line)]
-        return any("known_trip_count" not in line for line in whiles)
+        return [line.strip() for line in whiles if "known_trip_count" not in line]
 
     @property
     def num_kernels(self) -> int:
@@ -65,15 +68,17 @@ def compile_for_tpu(
     *arguments: object,
     chip: str = "v6e",
     donate_argnums: Sequence[int] = (),
+    out_shardings: Any = None,
 ) -> Compiled:
     """`function` compiled for one device of `chip`, or for those its arguments are sharded over.
 
     Args:
         function: what to jit.
         arguments: trees of `jax.ShapeDtypeStruct` or arrays, of which only shapes and dtypes are
-            used. A `ShapeDtypeStruct` with a sharding over `four_devices` keeps it.
+            used. A `ShapeDtypeStruct` with a sharding over described devices keeps it.
         chip: "v5e" or "v6e".
         donate_argnums: arguments whose memory the result may take.
+        out_shardings: as `jax.jit` takes them; None leaves them to the compiler.
     """
     on_one = NamedSharding(_one_device(chip), PartitionSpec())
 
@@ -83,7 +88,7 @@ def compile_for_tpu(
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     shapes = jax.tree.map(abstract, arguments)
-    jitted = jax.jit(function, donate_argnums=tuple(donate_argnums))
+    jitted = jax.jit(function, donate_argnums=tuple(donate_argnums), out_shardings=out_shardings)
     with describing(chip):
         lowered = jitted.trace(*shapes).lower(lowering_platforms=("tpu",))
     executable = lowered.compile()
@@ -99,10 +104,15 @@ def compile_for_tpu(
 
 
 @functools.cache
+def tpu_devices(chip: str, num_devices: int = 4) -> tuple[Any, ...]:
+    """Described chips that are neighbours, 4 or 8."""
+    name = f"{chip}:{GRIDS[num_devices]}"
+    return tuple(topologies.get_topology_desc(topology_name=name, platform="tpu").devices)
+
+
 def four_devices(chip: str) -> Mesh:
     """Four chips on one "model" axis."""
-    topology = topologies.get_topology_desc(topology_name=CHIPS[chip][0], platform="tpu")
-    return Mesh(np.array(topology.devices), ("model",))
+    return Mesh(np.array(tpu_devices(chip)), ("model",))
 
 
 def _one_device(chip: str) -> Mesh:
@@ -111,5 +121,5 @@ def _one_device(chip: str) -> Mesh:
 
 def describing(chip: str) -> jax.sharding.use_abstract_mesh:
     """Code that asks jax which chip it is traced for gets this answer."""
-    device = AbstractDevice(device_kind=CHIPS[chip][1], platform="tpu", num_cores=1)
+    device = AbstractDevice(device_kind=CHIPS[chip], platform="tpu", num_cores=1)
     return jax.sharding.use_abstract_mesh(AbstractMesh((), (), abstract_device=device))

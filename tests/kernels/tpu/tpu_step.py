@@ -99,7 +99,7 @@ def faults(compiled: Compiled, shape: Shape, bucket: Bucket) -> list[str]:
         "something as large as the pages is copied": compiled.has_copy_of(kv.size),
         "temporaries are over budget": compiled.temp_bytes > temp_budget(shape, bucket),
         "XLA branches": compiled.has_conditional,
-        "XLA loops without a known end": compiled.has_unbounded_while,
+        "XLA loops without a known end": bool(compiled.unbounded_whiles),
         "not the kernels expected": compiled.num_kernels != (2 if bucket.is_decode else 3),
     }
     return [fault for fault, is_there in checks.items() if is_there]

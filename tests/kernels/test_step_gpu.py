@@ -1,0 +1,38 @@
+"""The engine's whole step, kernels and sampler included, compiled for H100s that are not here."""
+
+from __future__ import annotations
+
+import pytest
+from rig_gpu import compile_for_h100, h100_devices
+from step_world import BUCKETS, NUM_DEVICES, make_model_step, matrix
+
+from engine.runner.buckets import Variant
+
+TEMPORARY_BYTES = 512 << 20
+EVERY_DAY = {
+    ("llama-8b", "decode-1"),
+    ("llama-8b", "decode-256"),
+    ("llama-8b", "mixed-2048"),
+    ("qwen3-8b", "decode-8"),
+    ("gemma3-12b", "decode-64"),
+    ("llama-70b-tp8", "decode-256"),
+}
+"""Every model and every bucket at least once; the rest of the matrix is slow."""
+
+
+@pytest.mark.parametrize(("model", "bucket"), matrix(EVERY_DAY))
+def test_a_step_on_an_h100_keeps_the_host_free_and_the_pages_in_place(
+    model: str, bucket: str
+) -> None:
+    devices = h100_devices(NUM_DEVICES.get(model, 1))
+    step = make_model_step("gpu", devices, model, BUCKETS[bucket])
+    assert step.program.attention.kind == "gpu"
+    _, facts = compile_for_h100(
+        step.function, *step.arguments, donate_argnums=(1, 2), out_shardings=step.out_shardings
+    )
+    assert len(facts.kernels) >= step.program.decoder.num_layers
+    num_cuts = sum("threshold_cut" in kernel.name for kernel in facts.kernels)
+    assert num_cuts == (2 if BUCKETS[bucket].variant is Variant.FULL else 0)
+    assert not facts.faults(
+        kv_shape=step.kv_shape, kv_bytes=step.kv_bytes, temp_budget=TEMPORARY_BYTES
+    )
