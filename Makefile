@@ -36,7 +36,7 @@ test: install ## every test but the slow ones (TESTS: a path or -k expression)
 	$(BIN)/python -m pytest -m "not slow" $(TESTS)
 
 test-kernels: $(KERNELS_VENV)/.installed ## compile the kernels for H100 and TPU, and run them in interpreters
-	$(KERNELS_BIN)/python -m pytest tests/kernels $(TESTS)
+	$(KERNELS_BIN)/python -m pytest tests/kernels -m "not slow" $(TESTS)
 
 # The compilers for devices that this machine lacks: XLA's CUDA plugin, ptxas and libtpu.
 $(KERNELS_VENV)/.installed: requirements.lock Makefile

@@ -46,9 +46,32 @@ class Compiled:
 
     @property
     def unbounded_whiles(self) -> list[str]:
-        """Loops of XLA that have no trip count known while compiling."""
-        whiles = [line for line in self.hlo.splitlines() if re.search(r"\bwhile\(", line)]
-        return [line.strip() for line in whiles if "known_trip_count" not in line]
+        """Loops of XLA whose number of turns depends on data.
+
+        libtpu does not always write a trip count where it knows one: the sampler's search for a
+        threshold stays a loop (16 digits of a key) whose condition compares a counter with a
+        constant. Such loops have an end and are none of these.
+        """
+        whiles = [line.strip() for line in self.hlo.splitlines() if re.search(r" while\(", line)]
+        return [line for line in whiles if not self._is_counted(line)]
+
+    def _is_counted(self, while_line: str) -> bool:
+        """Whether a loop has a trip count, or goes on while an element is less than a constant."""
+        if "known_trip_count" in while_line:
+            return True
+        name = re.search(r"condition=%?([\w.-]+)", while_line)
+        assert name is not None, while_line
+        condition = re.search(
+            rf"^%?{re.escape(name[1])} .*?^}}", self.hlo, re.DOTALL | re.MULTILINE
+        )
+        assert condition is not None, name[1]
+        root = re.search(r"ROOT .* compare\(%?([\w.-]+), %?([\w.-]+)\), direction=LT", condition[0])
+        if root is None:
+            return False
+        counter, end = (re.escape(operand) for operand in root.groups())
+        is_element = re.search(rf"%?{counter} = s32\[\]\S* get-tuple-element\(", condition[0])
+        is_constant = re.search(rf"%?{end} = s32\[\]\S* constant\(", condition[0])
+        return is_element is not None and is_constant is not None
 
     @property
     def num_kernels(self) -> int:

@@ -9,6 +9,9 @@ from step_world import BUCKETS, NUM_DEVICES, make_model_step, matrix
 from engine.runner.buckets import Variant
 
 TEMPORARY_BYTES = 512 << 20
+SHARDED_TEMPORARY_BYTES = 1536 << 20
+"""Logits that devices gather come column by column: XLA keeps what the full sampler derives of
+them, 131 MB an array at 256 rows, in both orders."""
 EVERY_DAY = {
     ("llama-8b", "decode-1"),
     ("llama-8b", "decode-256"),
@@ -33,6 +36,5 @@ def test_a_step_on_an_h100_keeps_the_host_free_and_the_pages_in_place(
     assert len(facts.kernels) >= step.program.decoder.num_layers
     num_cuts = sum("threshold_cut" in kernel.name for kernel in facts.kernels)
     assert num_cuts == (2 if BUCKETS[bucket].variant is Variant.FULL else 0)
-    assert not facts.faults(
-        kv_shape=step.kv_shape, kv_bytes=step.kv_bytes, temp_budget=TEMPORARY_BYTES
-    )
+    budget = SHARDED_TEMPORARY_BYTES if model in NUM_DEVICES else TEMPORARY_BYTES
+    assert not facts.faults(kv_shape=step.kv_shape, kv_bytes=step.kv_bytes, temp_budget=budget)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import pytest
 from rig_tpu import CHIPS, compile_for_tpu, describing, tpu_devices
 from step_world import BUCKETS, NUM_DEVICES, make_model_step, matrix
@@ -35,6 +37,20 @@ def cases() -> list[Any]:
         for chip in CHIPS
         for case in matrix(EVERY_DAY[chip])
     ]
+
+
+def test_a_loop_that_ends_when_its_data_say_so_is_seen() -> None:
+    def halve(x: jax.Array) -> jax.Array:
+        return jax.lax.while_loop(lambda y: jnp.max(y) > 1, lambda y: y / 2, x)
+
+    def halve_often(x: jax.Array) -> jax.Array:
+        return jax.lax.fori_loop(0, 1000, lambda _, y: jnp.sin(y @ y), x)
+
+    square = jax.ShapeDtypeStruct((256, 256), jnp.float32)
+    assert compile_for_tpu(halve, square, chip="v5e").unbounded_whiles
+    counted = compile_for_tpu(halve_often, square, chip="v5e")
+    assert " while(" in counted.hlo
+    assert not counted.unbounded_whiles
 
 
 @pytest.mark.parametrize(("chip", "model", "bucket"), cases())
