@@ -11,6 +11,7 @@ from api.errors import engine_failed, unavailable
 from api.model_formats import ModelFormats
 from api.readiness import Readiness
 from api.settings import ServerSettings
+from engine.grammar.verify import GrammarVerifier
 
 if TYPE_CHECKING:
     from api.limits import Admission
@@ -32,6 +33,7 @@ class ServerContext:
         formats: how the model writes calls and thoughts.
         model_root: what `/v1/models` gives as `root`.
         created: Unix time of start, in seconds.
+        grammars: verifies grammars and remembers what it found.
     """
 
     settings: ServerSettings
@@ -44,6 +46,7 @@ class ServerContext:
     model_root: str
     created: int
     formats: ModelFormats = dataclasses.field(default_factory=ModelFormats)
+    grammars: GrammarVerifier = dataclasses.field(default_factory=GrammarVerifier)
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -18,6 +18,7 @@ BENCHMARKS = {
         "whole steps of a model, dummy weights, beside the roofline",
     ),
     "plot": ("bench.plot", "a picture of a result of kernels or step"),
+    "structured": ("bench.structured", "what a grammar costs: constrained and free runs in turn"),
     "compare": ("bench.compare", "servax beside transformers' generate, interleaved"),
 }
 

@@ -23,7 +23,7 @@ from engine.request import GenerateRequest, SamplingParams
 from engine.runner.buckets import Bucket, Variant
 from engine.runner.fields import StepFields, step_fields
 from engine.runner.handle import RowPlaces, StepHandle
-from engine.runner.inputs import RowTable, SlotTable, demand_of, pack_step
+from engine.runner.inputs import RowTable, SlotTable, demand_of, pack_sampler, pack_step
 from engine.runner.step import NUM_GREEDY_COLUMNS
 from engine.sampling.bad_words import MAX_STEP_BANS
 from engine.sampling.parameters import NUM_PARAMETER_FIELDS
@@ -75,7 +75,9 @@ class StubRunner:
         demand = demand_of(shards, self._slots)
         num_tokens = demand.num_rows if demand.is_decode else MAX_BATCHED_TOKENS
         bucket = Bucket(num_tokens, demand.num_rows, Variant.FULL, demand.is_decode)
-        pack_step(shards, plan, self._fields_of(bucket), self._slots)
+        fields = self._fields_of(bucket)
+        packed = pack_step(shards, plan, fields, self._slots)
+        pack_sampler(packed, shards, fields, self._slots)
         results = np.zeros((bucket.num_rows, NUM_GREEDY_COLUMNS), np.int32)
         results[:, 0] = 7
         places = RowPlaces.of(shards, [0] * len(plan.rows), bucket)

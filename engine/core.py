@@ -4,6 +4,9 @@
     results of N are read while N+1 runs    device   0   1   2   3
                                             settle       0   1   2
 
+Where the host has a say in a token (a grammar, a bad word), step N+1 is launched up to its logits,
+N is settled, and then N+1 is told what it may choose: the device does not wait for the host.
+
 A fault in any stage ends exactly the sequences at fault. Whatever was launched is thrown away,
 every sequence goes back to its settled tokens, and the suspects run again in quarantine
 (`engine.quarantine`). A device that cannot run even an empty step ends the engine.
@@ -24,7 +27,9 @@ from collections.abc import Sequence as Items
 import msgspec
 
 from engine.core_protocol import FaultHook, Stage, StepHandle, StepRunner
-from engine.errors import EngineDiedError
+from engine.errors import EngineDiedError, SequenceError
+from engine.grammar.guided import is_guided
+from engine.grammar.library import GuideLibrary
 from engine.quarantine import Quarantine
 from engine.request import (
     STEP_TOKENS_BOUNDS,
@@ -35,7 +40,7 @@ from engine.request import (
 )
 from engine.scheduler.plan import StepPlan
 from engine.scheduler.scheduler import Scheduler
-from engine.sequence import Sequence
+from engine.sequence import Sequence, SequenceStatus
 
 PROOF_MAX_AGE_S = 1.0
 """A step completed within this many seconds is proof of life enough."""
@@ -62,11 +67,13 @@ class EngineCore:
         *,
         clock: Callable[[], float] = time.monotonic,
         faults: FaultHook | None = None,
+        guides: GuideLibrary | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._runner = runner
         self._clock = clock
         self._faults = faults
+        self._guides = guides
         self._quarantine = Quarantine()
         self._launched: collections.deque[_Launched] = collections.deque()
         self._live: dict[tuple[str, int], Sequence] = {}
@@ -95,11 +102,18 @@ class EngineCore:
             if self._faults is not None:
                 self._faults(Stage.ADMIT, [request.request_id])
             sequences = self._scheduler.add(request)
+            if is_guided(request):
+                self._open_guides(sequences)
         except Exception:
             self._scheduler.abort(request.request_id)
             raise
         for sequence in sequences:
             self._live[request.request_id, sequence.sequence_index] = sequence
+
+    def _open_guides(self, sequences: list[Sequence]) -> None:
+        if self._guides is None:
+            raise SequenceError("this engine has no tokenizer to guide its output with")
+        self._guides.open(sequences)
 
     def abort(self, request_id: str, sequence_indices: Items[int] = ()) -> None:
         """End these sequences (all when empty). No delta follows; unknown ids are ignored."""
@@ -195,12 +209,14 @@ class EngineCore:
         return self._take_outbox()
 
     def _advance(self) -> None:
-        if self._scheduler.must_settle_first():
-            self._settle_all_but(0)
+        self._take_guides()
         plan = self._schedule()
         self._is_stalled = plan is None and not self._launched
         if plan is not None:
             self._launch(plan)
+            if plan.needs_settled:
+                self._settle_all_but(1)
+                self._guide(self._launched[-1])
         is_pipelined = plan is not None and not self._quarantine.is_active
         self._settle_all_but(1 if is_pipelined else 0)
 
@@ -222,6 +238,22 @@ class EngineCore:
         started_s = self._clock()
         self._launched.append(_Launched(plan, self._runner.launch(plan), started_s))
         self._launching = None
+
+    def _take_guides(self) -> None:
+        """Sequences whose grammar is compiled may start; those whose grammar is none end."""
+        for sequence, made in [] if self._guides is None else self._guides.take_ready():
+            if sequence.status is SequenceStatus.FINISHED:
+                continue
+            if isinstance(made, ErrorInfo):
+                self._outbox.append(self._scheduler.fail(sequence, made))
+            else:
+                sequence.guide = made
+
+    def _guide(self, step: _Launched) -> None:
+        self._enter(Stage.GUIDE)
+        allowed, deltas = self._scheduler.guide(step.plan)
+        self._outbox.extend(deltas)
+        step.handle.sample(allowed)
 
     def _settle_all_but(self, num_left: int) -> None:
         while len(self._launched) > num_left:

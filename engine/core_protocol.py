@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from engine.scheduler.plan import RowResult, StepLimits, StepPlan
 
@@ -15,6 +18,7 @@ class Stage(enum.Enum):
     ADMIT = "admit"
     SCHEDULE = "schedule"
     LAUNCH = "launch"
+    GUIDE = "guide"
     RESULTS = "results"
     SETTLE = "settle"
 
@@ -29,6 +33,11 @@ class FaultHook(Protocol):
 
 class StepHandle(Protocol):
     """A launched step."""
+
+    def sample(self, allowed: Mapping[int, npt.NDArray[np.uint32]]) -> None:
+        """Choose the tokens of a plan that `needs_settled`, before `results`: bits of the ids that
+        a row may choose, by index of the row; other rows may choose any."""
+        ...
 
     def results(self) -> list[RowResult]:
         """Block until the step is done; one result per row of its plan, in order."""

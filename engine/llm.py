@@ -29,7 +29,14 @@ from engine.errors import EngineDiedError, InvalidParameterError
 from engine.loading import Loaded, load_engine
 from engine.messages import AbortRequests, AddRequest, Control, Done, Refused, StepDeltas
 from engine.outputs import OutputBuilder, RequestOutput
-from engine.request import EngineStats, GenerateRequest, ModelInfo, SamplingParams, TokenDelta
+from engine.request import (
+    EngineStats,
+    GenerateRequest,
+    Grammar,
+    ModelInfo,
+    SamplingParams,
+    TokenDelta,
+)
 from engine.service import EngineService
 from engine.streams import to_exception
 from engine.text.chat_template import ChatTemplate
@@ -90,6 +97,7 @@ class LLM:
         *,
         n: int = 1,
         stop: Sequence[str] = (),
+        grammar: Grammar | Sequence[Grammar | None] | None = None,
     ) -> list[RequestOutput]:
         """Continue every prompt; outputs are in the order of the prompts.
 
@@ -99,6 +107,9 @@ class LLM:
                 A `seed` of 0 means: derive one from the engine's seed and the request's number.
             n: continuations of each prompt.
             stop: strings that end a continuation; they are not part of its text.
+            grammar: what every continuation must be, or one for each prompt;
+                `engine.grammar.sources` makes its source from a JSON schema, a regular expression,
+                choices or Lark.
 
         Raises:
             InvalidParameterError, ContextLengthError: before anything is generated.
@@ -106,10 +117,11 @@ class LLM:
         """
         listed = _list_prompts(prompts)
         samplings = _list_samplings(sampling_params, len(listed))
+        grammars = _list_grammars(grammar, len(listed))
         verify_stop_strings(stop)
         builders = [
-            self._make_builder(prompt, sampling, n, stop)
-            for prompt, sampling in zip(listed, samplings, strict=True)
+            self._make_builder(prompt, sampling, n, stop, each)
+            for prompt, sampling, each in zip(listed, samplings, grammars, strict=True)
         ]
         self._run({builder.request.request_id: builder for builder in builders})
         return [builder.output for builder in builders]
@@ -121,6 +133,7 @@ class LLM:
         *,
         n: int = 1,
         stop: Sequence[str] = (),
+        grammar: Grammar | Sequence[Grammar | None] | None = None,
     ) -> list[RequestOutput]:
         """Answer one conversation, or several. Arguments and errors as in `generate`.
 
@@ -132,7 +145,7 @@ class LLM:
         prompts = [
             self.tokenizer.encode(self._render(chat), add_special_tokens=False) for chat in chats
         ]
-        return self.generate(prompts, sampling_params, n=n, stop=stop)
+        return self.generate(prompts, sampling_params, n=n, stop=stop, grammar=grammar)
 
     def sleep(self, level: int = 1) -> None:
         """Free the device: weights move to host memory (1) or are dropped (2), pages are dropped.
@@ -192,7 +205,12 @@ class LLM:
         return template.render([dict(message) for message in messages])
 
     def _make_builder(
-        self, prompt: Prompt, sampling: SamplingParams, n: int, stop: Sequence[str]
+        self,
+        prompt: Prompt,
+        sampling: SamplingParams,
+        n: int,
+        stop: Sequence[str],
+        grammar: Grammar | None,
     ) -> OutputBuilder:
         text = prompt if isinstance(prompt, str) else None
         token_ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
@@ -203,6 +221,7 @@ class LLM:
             prompt_token_ids=tuple(token_ids),
             sampling=msgspec.structs.replace(sampling, seed=seed),
             num_sequences=n,
+            grammar=grammar,
         )
         verify_sampling(request.sampling, self.info)
         verify_request(request, self.info)
@@ -285,6 +304,17 @@ def _list_samplings(
         message = f"{len(sampling)} sampling parameters for {number} prompts"
         raise InvalidParameterError(message, param="sampling_params")
     return list(sampling)
+
+
+def _list_grammars(
+    grammar: Grammar | Sequence[Grammar | None] | None, number: int
+) -> list[Grammar | None]:
+    if grammar is None or isinstance(grammar, Grammar):
+        return [grammar] * number
+    if len(grammar) != number:
+        message = f"{len(grammar)} grammars for {number} prompts"
+        raise InvalidParameterError(message, param="grammar")
+    return list(grammar)
 
 
 def _num_sequences(live: Mapping[str, OutputBuilder]) -> int:

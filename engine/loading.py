@@ -8,8 +8,12 @@ from collections.abc import Callable
 from engine.config import EngineConfig
 from engine.controller import Facilities
 from engine.core import EngineCore
+from engine.grammar.library import GuideLibrary
+from engine.grammar.vocabulary import Vocabulary, make_vocabulary
 from engine.request import ModelInfo
 from engine.scheduler.scheduler import Scheduler
+from engine.text.tokenizer import Tokenizer
+from engine.weights.source import find_model_folder
 
 Report = Callable[[str, int, int], None]
 """Told (phase, done, total) as the start goes on; from several threads."""
@@ -47,10 +51,17 @@ def load_engine(config: EngineConfig, report: Report = lambda phase, done, total
     from engine.runner.profiler import make_profiler
 
     runner, scheduler_config, info, memory = make_runner(config, report)
-    core = EngineCore(Scheduler(scheduler_config, info.eos_token_ids), runner)
+    scheduler = Scheduler(scheduler_config, info.eos_token_ids)
+    core = EngineCore(scheduler, runner, guides=GuideLibrary(lambda: _vocabulary(config, info)))
 
     def warm_up() -> None:
         runner.warm_up(lambda done, total: report("compiling steps", done, total))
 
     facilities = Facilities(memory, make_profiler(config.profiler_config))
     return Loaded(core, info, warm_up, runner.close, facilities)
+
+
+def _vocabulary(config: EngineConfig, info: ModelInfo) -> Vocabulary:
+    """Read when the first guided request comes."""
+    folder = find_model_folder(config.tokenizer or config.model, config.revision)
+    return make_vocabulary(Tokenizer.from_folder(folder), info.vocab_size, info.eos_token_ids)

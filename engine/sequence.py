@@ -21,6 +21,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 
+from engine.grammar.guide import Guide
 from engine.request import GenerateRequest, SamplingParams, TokenLogprobs
 
 
@@ -48,6 +49,7 @@ class Sequence:
         stop_ids: sampled ids that may end it, end-of-sequence ids among them.
         page_keys: prefix-cache keys of its full pages, as far as they were ever asked for.
         num_published_pages: leading entries of `page_ids` known to the prefix cache.
+        guide: what it may say next; None unless its request is guided, and then until it is made.
         prompt_scores: one entry per prompt token while prompt logprobs are owed, else None.
     """
 
@@ -71,6 +73,7 @@ class Sequence:
     page_keys: list[bytes] = dataclasses.field(default_factory=list)
     num_published_pages: int = 0
     prompt_scores: list[TokenLogprobs | None] | None = None
+    guide: Guide | None = None
 
     @classmethod
     def from_request(cls, request: GenerateRequest, sequence_index: int) -> Sequence:

@@ -8,13 +8,14 @@ import pydantic
 
 from api.protocol.base import GenerationFields, Metadata, ServiceTier
 from api.protocol.messages import MAX_MESSAGES, Message
+from api.protocol.structured import StructuredFields
 from api.protocol.tools import FunctionCallChoice, Functions, ToolChoice, Tools
 from api.protocol.usage import Usage
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
-class ChatCompletionRequest(GenerationFields):
+class ChatCompletionRequest(GenerationFields, StructuredFields):
     """The body. Fields of later versions are listed in `later_fields.CHAT`."""
 
     messages: Annotated[list[Message], pydantic.Field(min_length=1, max_length=MAX_MESSAGES)]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from api.protocol.base import GenerationFields
+from api.protocol.structured import StructuredFields
 from api.protocol.usage import Usage
 
 MAX_PROMPTS = 1024
@@ -15,7 +16,7 @@ Texts = Annotated[list[str], pydantic.Field(fail_fast=True)]
 Prompt = str | TokenIds | Texts | Annotated[list[TokenIds], pydantic.Field(fail_fast=True)]
 
 
-class CompletionRequest(GenerationFields):
+class CompletionRequest(GenerationFields, StructuredFields):
     """The body. Fields of later versions are listed in `later_fields.COMPLETIONS`."""
 
     prompt: Prompt

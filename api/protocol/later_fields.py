@@ -16,14 +16,6 @@ _OFF: tuple[Any, ...] = (None, False, [], {}, "")
 _NULL: tuple[Any, ...] = (None,)
 
 _BOTH: dict[str, tuple[Any, ...]] = {
-    "response_format": (None, {"type": "text"}),
-    "structured_outputs": _NULL,
-    "guided_json": _NULL,
-    "guided_regex": _NULL,
-    "guided_choice": _NULL,
-    "guided_grammar": _NULL,
-    "guided_decoding_backend": _NULL,
-    "guided_whitespace_pattern": _NULL,
     "use_beam_search": _OFF,
     "length_penalty": (None, 1, 1.0),
     "watermarking": _OFF,

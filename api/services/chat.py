@@ -29,6 +29,7 @@ from api.services.requests import (
     verify_streaming,
 )
 from api.services.sampling import build_sampling, choose_max_tokens, num_sequences
+from api.services.structured import build_grammar
 from api.services.tool_plan import plan_tools, shown_tools
 from engine.errors import InvalidParameterError
 from engine.request import GenerateRequest
@@ -92,6 +93,7 @@ async def prepare(
         priority=request.priority or 0,
         cache_salt=cache_salt([request.cache_salt, request.prompt_cache_key]),
         arrival_time_s=time.time(),
+        grammar=await build_grammar(context, request),
     )
     verify_request(generate, info, prompt_param="messages")
     text = rendered.text or ""

@@ -29,8 +29,9 @@ from api.services.requests import (
     verify_streaming,
 )
 from api.services.sampling import build_sampling, choose_max_tokens, num_sequences
+from api.services.structured import build_grammar
 from engine.errors import InvalidParameterError
-from engine.request import GenerateRequest, SamplingParams
+from engine.request import GenerateRequest, Grammar, SamplingParams
 from engine.validation import verify_request
 
 MAX_CHOICES = 2048
@@ -77,13 +78,14 @@ async def prepare(
         )
     prompts = [await _render(context, request, prompt) for prompt in given]
     identity = make_identity(context, "cmpl", request, http_request_id)
+    grammar = await build_grammar(context, request)
     shared: SamplingParams | None = None
     generations: list[Generation] = []
     for index, prompt in enumerate(prompts):
         max_tokens = _max_tokens(context, request, len(prompt.token_ids))
         if shared is None or shared.max_tokens != max_tokens:
             shared = _sampling(context, request, count, max_tokens)
-        generate = _generate_request(request, identity, index, prompt, shared)
+        generate = _generate_request(request, identity, index, prompt, shared, grammar=grammar)
         verify_request(generate, context.engine.info)
         generations.append(Generation(context, generate, OutputSettings.of(request)))
     return CompletionJob(
@@ -195,6 +197,8 @@ def _generate_request(
     index: int,
     prompt: RenderedPrompt,
     sampling: SamplingParams,
+    *,
+    grammar: Grammar | None,
 ) -> GenerateRequest:
     return GenerateRequest(
         request_id=engine_request_id(identity, index),
@@ -204,4 +208,5 @@ def _generate_request(
         priority=request.priority or 0,
         cache_salt=cache_salt([request.cache_salt, None]),
         arrival_time_s=time.time(),
+        grammar=grammar,
     )

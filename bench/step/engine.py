@@ -22,7 +22,6 @@ from engine.runner.arguments import make_program
 from engine.runner.buckets import Bucket, Demand, Variant, pick
 from engine.runner.compile import CompilationCounter
 from engine.runner.devices import device_facts
-from engine.runner.executables import compile_step
 from engine.runner.model_files import ModelFiles, read_model_files
 from engine.runner.runner import Runner
 from engine.scheduler.plan import PlannedRow, StepPlan
@@ -38,8 +37,7 @@ class MeasuredRunner(Runner):
         """Compile the bucket that the engine would take once all are compiled."""
         bucket = pick(self.buckets, demand)
         if bucket not in self._executables:
-            executable = compile_step(self.program, bucket, self.num_pages)
-            self._executables = {**self._executables, bucket: executable}
+            self.compile_programs(bucket)
         return bucket
 
     def fill_pages(self) -> None:

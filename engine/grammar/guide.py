@@ -43,6 +43,11 @@ class Guide:
         )
 
     @property
+    def num_words(self) -> int:
+        """32-bit words of a row that `fill` writes."""
+        return self._vocabulary.num_words
+
+    @property
     def is_complete(self) -> bool:
         """Whether the grammar allows nothing but the end of the sequence."""
         return self._is_open and self._matcher is not None and self._matcher.is_stopped()

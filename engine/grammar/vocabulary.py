@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from llguidance import LLTokenizer
 
@@ -18,11 +18,13 @@ class Vocabulary:
     Attributes:
         trie: of all ids in [0, vocab_size), those beyond the tokenizer's being unusable.
         num_words: 32-bit words of a mask row of the model.
+        special_ids: tokens that no text matches, by their text: a grammar names them as `<[id]>`.
     """
 
     trie: LLTokenizer
     eos_token_ids: tuple[int, ...]
     num_words: int
+    special_ids: Mapping[str, int]
 
 
 def make_vocabulary(
@@ -44,7 +46,14 @@ def make_vocabulary(
         trie = _canonical(tokenizer, vocab_size, eos) or _spelled_out(tokenizer, vocab_size, eos)
     except ValueError as error:
         raise ModelFormatError("The tokenizer's tokens cannot be told as bytes") from error
-    return Vocabulary(trie, tuple(eos), -(-vocab_size // 32))
+    special_ids = {
+        piece: index
+        for index in sorted(tokenizer.special_ids | tokenizer.added_ids)
+        if index < vocab_size
+        and trie.is_special_token(index)
+        and (piece := tokenizer.token_string(index))
+    }
+    return Vocabulary(trie, tuple(eos), -(-vocab_size // 32), special_ids)
 
 
 def _canonical(tokenizer: Tokenizer, vocab_size: int, eos: list[int]) -> LLTokenizer | None:

@@ -17,6 +17,7 @@ from engine.runner.fields import StepFields, step_fields
 from engine.runner.step import StepModel
 from engine.sampling import MAX_STEP_BANS, SlotState, make_slot_state
 from engine.sampling.parameters import NUM_PARAMETER_FIELDS
+from engine.sampling.row import num_words
 from engine.sharding.placement import (
     StepShardings,
     pages_sharding,
@@ -97,6 +98,21 @@ class StepProgram:
         """Shape of a bucket's packed array."""
         shape = (self.num_data_shards, self.fields(bucket).num_columns)
         return jax.ShapeDtypeStruct(shape, jnp.int32, sharding=self.shardings.packed)
+
+    def abstract_sampler_arguments(
+        self, bucket: Bucket
+    ) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+        """Shapes of the logits of a bucket's rows, of the sampler's packed columns and of the
+        bits of allowed ids."""
+        num_rows, vocab_size = self.num_data_shards * bucket.num_rows, self.decoder.vocab_size
+        replicated = self.shardings.replicated
+        packed = (self.num_data_shards, self.fields(bucket).num_sampler_columns)
+        words = (num_rows, num_words(vocab_size))
+        return (
+            jax.ShapeDtypeStruct((num_rows, vocab_size), jnp.float32, sharding=replicated),
+            jax.ShapeDtypeStruct(packed, jnp.int32, sharding=self.shardings.packed),
+            jax.ShapeDtypeStruct(words, jnp.uint32, sharding=replicated),
+        )
 
     def make_pages_and_state(self, num_pages: int) -> tuple[list[KVPages], SlotState]:
         """Zeroed pages of every layer and a fresh slot state; to be compiled, not called."""

@@ -29,7 +29,7 @@ from engine.runner.buckets import Variant, all_buckets
 from engine.runner.compile import CompilationCounter, use_compile_cache
 from engine.runner.device_memory import DeviceMemory
 from engine.runner.devices import device_facts
-from engine.runner.executables import compile_step
+from engine.runner.executables import compile_sampler, compile_step
 from engine.runner.kv_scales import with_scales
 from engine.runner.memory import estimated_temporary_bytes, plan_pages
 from engine.runner.model_files import ModelFiles, read_model_files
@@ -177,7 +177,9 @@ def _temporary_bytes(program: StepProgram) -> int:
     if config.platform == "cpu":
         return estimated_temporary_bytes(program.decoder, config)
     largest = max(bucket for bucket in all_buckets(config) if bucket.variant is Variant.FULL)
-    return compile_step(program, largest, num_pages=SMALLEST_BUCKET).temporary_bytes
+    # The sampler runs after the forward pass, while the next one may have begun.
+    forward_bytes = compile_step(program, largest, num_pages=SMALLEST_BUCKET).temporary_bytes
+    return forward_bytes + compile_sampler(program, largest).temporary_bytes
 
 
 def _scheduler_config(

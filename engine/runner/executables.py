@@ -1,4 +1,5 @@
-"""Compiling the engine's few programs: a step per bucket, the reset, the writing of a slot row."""
+"""Compiling the engine's few programs: a greedy step or a forward pass per bucket, a sampler per
+number of rows, the reset, the writing of a slot row."""
 
 from __future__ import annotations
 
@@ -12,9 +13,16 @@ import numpy as np
 
 from engine.config import ResolvedConfig
 from engine.runner.arguments import StepProgram
-from engine.runner.buckets import Bucket
+from engine.runner.buckets import Bucket, Variant
 from engine.runner.fields import StepFields
-from engine.runner.step import StepOutputs, make_step
+from engine.runner.step import (
+    ForwardOutputs,
+    SamplerOutputs,
+    StepOutputs,
+    make_forward,
+    make_sampler,
+    make_step,
+)
 from engine.sampling import SlotRow, SlotState, write_slot_row
 from engine.sampling.row import num_words
 from pallas_kernels.paged_attention import KVPages
@@ -22,7 +30,7 @@ from pallas_kernels.paged_attention import KVPages
 
 @dataclasses.dataclass(frozen=True)
 class StepExecutable:
-    """A compiled step.
+    """A compiled greedy step, or the forward pass of another one.
 
     Attributes:
         temporary_bytes: scratch memory of one device while it runs, beyond its arguments.
@@ -35,18 +43,49 @@ class StepExecutable:
 
     def __call__(
         self, weights: list[jax.Array], kv: list[KVPages], state: SlotState, packed: np.ndarray
-    ) -> StepOutputs:
-        """Launch. `kv` and `state` are gone afterwards; their arrays come back in the outputs."""
+    ) -> StepOutputs | ForwardOutputs:
+        """Launch. `kv` is gone afterwards, and so is `state` if the step samples; their arrays
+        come back in the outputs."""
         return self.compiled(weights, kv, state, packed)
 
 
+@dataclasses.dataclass(frozen=True)
+class SamplerExecutable:
+    """A compiled sampler.
+
+    Attributes:
+        fields: of any bucket with its number of rows.
+        everything_RW: on the device, all ones: the mask of steps without a grammar.
+        temporary_bytes: as in `StepExecutable`, with the logits it reads.
+    """
+
+    fields: StepFields
+    compiled: Any
+    everything_RW: jax.Array
+    temporary_bytes: int
+
+    def __call__(
+        self,
+        logits_RV: jax.Array,
+        state: SlotState,
+        packed: np.ndarray,
+        allowed_RW: np.ndarray | None,
+    ) -> SamplerOutputs:
+        """Launch. `state` is gone afterwards and comes back in the outputs."""
+        mask_RW = self.everything_RW if allowed_RW is None else allowed_RW
+        return self.compiled(logits_RV, state, packed, mask_RW)
+
+
 def compile_step(program: StepProgram, bucket: Bucket, num_pages: int) -> StepExecutable:
-    """Compile the step of one bucket for a pool of `num_pages`.
+    """Compile the step of one bucket (up to the logits, if it is not greedy) for a pool of
+    `num_pages`.
 
     It is an error of ours, found here and not in production, when XLA would copy the pool.
     """
     fields = program.fields(bucket)
-    step = make_step(program.model, bucket, fields)
+    is_greedy = bucket.variant is Variant.GREEDY
+    make = make_step if is_greedy else make_forward
+    step = make(program.model, bucket, fields)
     # The name is the module's in profiles, and tells variants apart in the persistent cache.
     step.__name__ = step.__qualname__ = (
         f"step_{'decode' if bucket.is_decode else 'mixed'}_t{bucket.num_tokens}"
@@ -55,8 +94,13 @@ def compile_step(program: StepProgram, bucket: Bucket, num_pages: int) -> StepEx
     kv, state = program.abstract_pages_and_state(num_pages)
     kv_sharding = jax.tree.map(_sharding_of, kv)
     replicated = program.shardings.replicated
-    out_shardings: Any = StepOutputs._make((kv_sharding, replicated, replicated, replicated))
-    jitted = jax.jit(step, donate_argnums=(1, 2), out_shardings=out_shardings)
+    out_shardings: Any = (
+        StepOutputs._make((kv_sharding, replicated, replicated, replicated))
+        if is_greedy
+        else ForwardOutputs._make((kv_sharding, replicated, replicated))
+    )
+    donated = (1, 2) if is_greedy else (1,)
+    jitted = jax.jit(step, donate_argnums=donated, out_shardings=out_shardings)
     with _precision(program.config):
         lowered = jitted.lower(
             program.abstract_weights(), kv, state, program.abstract_packed(bucket)
@@ -72,6 +116,24 @@ def compile_step(program: StepProgram, bucket: Bucket, num_pages: int) -> StepEx
             f"{kv_bytes} bytes are updated in place"
         )
     return StepExecutable(bucket, fields, compiled, memory.temp_size_in_bytes)
+
+
+def compile_sampler(program: StepProgram, bucket: Bucket) -> SamplerExecutable:
+    """Compile the sampler of all buckets with as many rows as `bucket`."""
+    fields = program.fields(bucket)
+    sampler = make_sampler(program.model, fields)
+    sampler.__name__ = sampler.__qualname__ = f"sampler_r{bucket.num_rows}"
+    _, state = program.abstract_pages_and_state(1)
+    logits, packed, allowed = program.abstract_sampler_arguments(bucket)
+    replicated = program.shardings.replicated
+    out_shardings: Any = SamplerOutputs(replicated, replicated)  # pyright: ignore[reportArgumentType]
+    jitted = jax.jit(sampler, donate_argnums=1, out_shardings=out_shardings)
+    compiled = jitted.lower(logits, state, packed, allowed).compile()
+    memory = compiled.memory_analysis()
+    temporary_bytes = 0 if memory is None else memory.temp_size_in_bytes + logits.size * 4
+    everything_RW = np.full(allowed.shape, 0xFFFFFFFF, np.uint32)
+    on_device = jax.device_put(everything_RW, replicated)
+    return SamplerExecutable(fields, compiled, on_device, temporary_bytes)
 
 
 def compile_reset(program: StepProgram, num_pages: int) -> Any:

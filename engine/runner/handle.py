@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Items
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -16,6 +18,9 @@ from engine.runner.step import NUM_GREEDY_COLUMNS, NUM_SCORE_COLUMNS
 from engine.scheduler.plan import PlannedRow, RowResult
 
 Ints = npt.NDArray[np.int32]
+Words = npt.NDArray[np.uint32]
+Allowed: TypeAlias = Mapping[int, Words]
+"""Bits of the ids that a row may choose, by its index in the plan; others may choose any."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,33 +52,50 @@ class RowPlaces:
 
 
 class StepHandle:
-    """Results on their way from the device. The copies were started at launch.
+    """Results on their way from the device. Their copies start when they are launched.
 
     Args:
         rows: of the plan, in order.
         places: of these rows in the results.
-        results_RX, scores_TX: see `engine.runner.step.StepOutputs`.
+        results_RX: see `engine.runner.step.StepOutputs`, or a function that launches the sampler
+            and gives them.
+        scores_TX: see `engine.runner.step.StepOutputs`.
     """
 
     def __init__(
         self,
         rows: Items[PlannedRow],
         places: RowPlaces,
-        results_RX: jax.Array,
+        results_RX: jax.Array | Callable[[Allowed], jax.Array],
         scores_TX: jax.Array,
     ) -> None:
         self._rows = rows
         self._places = places
         self._num_logprobs = [row.sequence.request.sampling.logprobs for row in rows]
-        self._results_RX = results_RX
+        self._results_RX: jax.Array | None = None
+        self._launch_sampler: Callable[[Allowed], jax.Array] | None = None
         self._scores_TX = scores_TX
-        results_RX.copy_to_host_async()
+        if callable(results_RX):
+            self._launch_sampler = results_RX
+        else:
+            self._expect(results_RX)
         if scores_TX.size:
             scores_TX.copy_to_host_async()
 
+    def sample(self, allowed: Allowed) -> None:
+        """Choose the tokens of a plan that `needs_settled`; everything before it is settled."""
+        assert self._launch_sampler is not None, "the tokens of this step were chosen at launch"
+        self._expect(self._launch_sampler(allowed))
+
     def is_ready(self) -> bool:
         """Whether `results` would not block."""
-        return self._results_RX.is_ready()  # pyright: ignore[reportAttributeAccessIssue]
+        results: Any = self._results_RX
+        return results is not None and results.is_ready()
+
+    def _expect(self, results_RX: jax.Array) -> None:
+        self._results_RX = results_RX
+        self._launch_sampler = None
+        results_RX.copy_to_host_async()
 
     def results(self) -> list[RowResult]:
         """Block until the step is done; one result per row of its plan, in order.
@@ -81,6 +103,7 @@ class StepHandle:
         Raises:
             Exception: whatever the device reports for a failed step.
         """
+        assert self._results_RX is not None, "the sampler was launched"
         results_RX: Ints = np.asarray(self._results_RX)
         scores_TX: Ints | None = np.asarray(self._scores_TX) if self._scores_TX.size else None
         tokens = results_RX[:, 0].tolist()

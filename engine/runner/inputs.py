@@ -12,6 +12,7 @@ from collections.abc import Sequence as Items
 import numpy as np
 import numpy.typing as npt
 
+from engine.grammar.guided import is_guided
 from engine.runner.buckets import Demand, Variant
 from engine.runner.fields import PENDING_TOKEN, Field, StepFields
 from engine.sampling import bad_word_bans, is_greedy_only, pack_parameters
@@ -42,7 +43,7 @@ class SlotTable:
         sampling = sequence.sampling
         self.parameters_SF[slot] = pack_parameters(sequence, self._eos_token_ids)
         self.num_prompt_S[slot] = sequence.num_prompt_tokens
-        self.is_greedy_S[slot] = is_greedy_only(sampling)
+        self.is_greedy_S[slot] = is_greedy_only(sampling) and not is_guided(sequence.request)
         self.has_bans_S[slot] = any(len(word) > 1 for word in sampling.bad_words_token_ids)
 
 
@@ -93,9 +94,19 @@ def pack_step(
             _pack_tokens(line, fields, shard)
             _pack_rows(line, fields, shard, slots)
             _pack_pages(line, fields, shard, plan.page_table_SP)
-            _pack_bans(line, fields, shard, slots)
             _pack_targets(line, fields, shard)
     return packed
+
+
+def pack_sampler(
+    packed: Ints, shards: Items[RowTable], fields: StepFields, slots: SlotTable
+) -> Ints:
+    """The columns of a packed step that its sampler reads, with the ids that are banned by what
+    was generated last: everything before must be settled if some row has such bans."""
+    columns = packed[:, : fields.num_sampler_columns].copy()
+    for line, shard in zip(columns, shards, strict=True):
+        _pack_bans(line, fields, shard, slots)
+    return columns
 
 
 def _view(line: Ints, field: Field) -> Ints:

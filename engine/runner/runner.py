@@ -12,17 +12,19 @@ import msgspec
 import numpy as np
 
 from engine.runner.arguments import StepProgram
-from engine.runner.buckets import Bucket, all_buckets, limits_of, pick
+from engine.runner.buckets import Bucket, Variant, all_buckets, limits_of, pick
 from engine.runner.compile import CompilationCounter
 from engine.runner.executables import (
+    SamplerExecutable,
     StepExecutable,
     compile_reset,
+    compile_sampler,
     compile_step,
     compile_write_slot_row,
 )
-from engine.runner.handle import RowPlaces, StepHandle
-from engine.runner.inputs import RowTable, SlotTable, demand_of, pack_step
-from engine.runner.step import StepOutputs
+from engine.runner.handle import Allowed, RowPlaces, StepHandle
+from engine.runner.inputs import RowTable, SlotTable, demand_of, pack_sampler, pack_step
+from engine.runner.step import ForwardOutputs, StepOutputs
 from engine.sampling import slot_row
 from engine.scheduler.plan import PlannedRow, StepLimits, StepPlan
 
@@ -52,6 +54,7 @@ class Runner:
         self._counter = counter
         self._slots = SlotTable(program.config.max_num_seqs, eos_token_ids)
         self._executables: dict[Bucket, StepExecutable] = {}
+        self._samplers: dict[int, SamplerExecutable] = {}
         self._limits = StepLimits(0, 0, False)
         # Pages and slot state pass from step to step; a step and a trial run must not both take
         # them. Launching is asynchronous, so the lock is held for microseconds.
@@ -141,11 +144,19 @@ class Runner:
             self._lock.notify_all()
 
     def _compile(self, bucket: Bucket) -> StepExecutable:
+        executable = self.compile_programs(bucket)
+        self._limits = self._limits_now()
+        return executable
+
+    def compile_programs(self, bucket: Bucket) -> StepExecutable:
+        """Compile a bucket and what samples its rows, without raising `limits`."""
         with self._counter.planned():
             executable = compile_step(self.program, bucket, self.num_pages)
+            if bucket.variant is not Variant.GREEDY and bucket.num_rows not in self._samplers:
+                sampler = compile_sampler(self.program, bucket)
+                self._samplers = {**self._samplers, bucket.num_rows: sampler}
         # A new dictionary, not a new entry: `launch` may be reading the old one.
         self._executables = {**self._executables, bucket: executable}
-        self._limits = self._limits_now()
         return executable
 
     def _limits_now(self) -> StepLimits:
@@ -158,14 +169,21 @@ class Runner:
 
     def _try_out(self, executable: StepExecutable) -> None:
         """The first run of an executable is slow; let nobody wait for it."""
+        shards = self._empty_shards()
         with self._lock:
             # Before the first weights, too, nothing is tried out: `compile_first` needs none.
             self._lock.wait_for(lambda: self._is_closed.is_set() or self._can_launch())
             if self._is_closed.is_set():
                 return
-            padding = pack_step(self._empty_shards(), _NO_PLAN, executable.fields, self._slots)
+            padding = pack_step(shards, _NO_PLAN, executable.fields, self._slots)
             outputs = self._call(executable, padding)
-        outputs.results_RX.block_until_ready()
+            if isinstance(outputs, StepOutputs):
+                results_RX = outputs.results_RX
+            else:
+                sampler = self._samplers[executable.bucket.num_rows]
+                columns = pack_sampler(padding, shards, sampler.fields, self._slots)
+                results_RX = self._call_sampler(sampler, outputs.logits_RV, columns, None)
+        results_RX.block_until_ready()
 
     def _can_launch(self) -> bool:
         return bool(self._weights) and self._has_pages
@@ -174,6 +192,8 @@ class Runner:
 
     def launch(self, plan: StepPlan) -> StepHandle:
         """Start a step and return at once. A plan without rows is a proof of life.
+
+        Of a plan that `needs_settled` the tokens are chosen by `StepHandle.sample`.
 
         Raises:
             LookupError: the plan exceeds `limits`.
@@ -189,7 +209,20 @@ class Runner:
             self._write_new_slots(plan.rows)
             outputs = self._call(executable, packed)
         places = RowPlaces.of(shards, shard_of_row, executable.bucket)
-        return StepHandle(plan.rows, places, outputs.results_RX, outputs.scores_TX)
+        if isinstance(outputs, StepOutputs):
+            return StepHandle(plan.rows, places, outputs.results_RX, outputs.scores_TX)
+        sampler = self._samplers[executable.bucket.num_rows]
+
+        def sample(allowed: Allowed) -> jax.Array:
+            columns = pack_sampler(packed, shards, sampler.fields, self._slots)
+            allowed_RW = _mask(sampler.everything_RW.shape, places, allowed)
+            with self._lock:
+                return self._call_sampler(sampler, outputs.logits_RV, columns, allowed_RW)
+
+        handle = StepHandle(plan.rows, places, sample, outputs.scores_TX)
+        if not plan.needs_settled:
+            handle.sample({})
+        return handle
 
     def prove_life(self) -> None:
         """Run an empty step to its end.
@@ -215,10 +248,23 @@ class Runner:
         for array in jax.tree.leaves((self._kv, self._state)):
             array.delete()
 
-    def _call(self, executable: StepExecutable, packed: np.ndarray) -> StepOutputs:
+    def _call(self, executable: StepExecutable, packed: np.ndarray) -> StepOutputs | ForwardOutputs:
         outputs = executable(self._weights, self._kv, self._state, packed)
-        self._kv, self._state = outputs.kv, outputs.state
+        self._kv = outputs.kv
+        if isinstance(outputs, StepOutputs):
+            self._state = outputs.state
         return outputs
+
+    def _call_sampler(
+        self,
+        sampler: SamplerExecutable,
+        logits_RV: jax.Array,
+        columns: np.ndarray,
+        allowed_RW: np.ndarray | None,
+    ) -> jax.Array:
+        outputs = sampler(logits_RV, self._state, columns, allowed_RW)
+        self._state = outputs.state
+        return outputs.results_RX
 
     def _write_new_slots(self, rows: Items[PlannedRow]) -> None:
         vocab_size = self.program.decoder.vocab_size
@@ -243,6 +289,16 @@ class Runner:
         for row, shard in zip(rows, shard_of_row, strict=True):
             parts[shard].append(row)
         return [RowTable(part) for part in parts], shard_of_row
+
+
+def _mask(shape: tuple[int, ...], places: RowPlaces, allowed: Allowed) -> np.ndarray | None:
+    """uint32 `[rows of all shards, W]`; None when every row may choose any id."""
+    if not allowed:
+        return None
+    mask_RW = np.full(shape, 0xFFFFFFFF, np.uint32)
+    for row_index, allowed_W in allowed.items():
+        mask_RW[places.lines[row_index]] = allowed_W
+    return mask_RW
 
 
 _NO_PLAN: Any = None

@@ -1,15 +1,21 @@
-"""The step: one pure function a bucket, from packed integers to packed results.
+"""The step: pure functions from packed integers to packed results.
 
-    packed ─► unpack ─► decoder (writes and reads pages) ─► last rows ─► logits ─► sampler ─► packed
+    packed ─► unpack ─► decoder (writes and reads pages) ─► last rows ─► logits ┆─► sampler
                                                         └► (scoring steps) all rows ─► scores
 
-Arguments are flat lists of arrays: weights, pages of every layer (donated), slot state (donated),
-the packed integers. Everything else is fixed when the function is made.
+A greedy step is one function a bucket. The others are cut at the dotted line: a forward pass a
+bucket and a sampler for each number of rows, so that the host can make masks from the tokens of
+the step before while the forward pass runs, and so that the sampler is compiled once for all
+buckets of so many rows.
+
+Arguments are flat lists of arrays: weights, pages of every layer (donated), slot state (donated by
+whoever samples), the packed integers. Everything else is fixed when the function is made.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -51,9 +57,34 @@ class StepOutputs(NamedTuple):
     scores_TX: jax.Array
 
 
+class ForwardOutputs(NamedTuple):
+    """What a forward pass returns.
+
+    Attributes:
+        kv: pages of every layer, in the donated arrays.
+        logits_RV: float32, of each row's last token.
+        scores_TX: as in `StepOutputs`.
+    """
+
+    kv: list[KVPages]
+    logits_RV: jax.Array
+    scores_TX: jax.Array
+
+
+class SamplerOutputs(NamedTuple):
+    """What a sampler returns: two fields of `StepOutputs`."""
+
+    state: SlotState
+    results_RX: jax.Array
+
+
 StepFunction: TypeAlias = Callable[
     [list[jax.Array], list[KVPages], SlotState, jax.Array], StepOutputs
 ]
+ForwardFunction: TypeAlias = Callable[
+    [list[jax.Array], list[KVPages], SlotState, jax.Array], ForwardOutputs
+]
+SamplerFunction: TypeAlias = Callable[[jax.Array, SlotState, jax.Array, jax.Array], SamplerOutputs]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,22 +110,33 @@ class UnpackedStep(NamedTuple):
     """The fields of the packed array, all data shards one after another. See `StepFields`."""
 
     batch: RaggedBatch
-    slot_R: jax.Array
-    is_sampling_R: jax.Array
-    parameters_RF: jax.Array
-    output_position_R: jax.Array
-    num_output_R: jax.Array
-    ban_RB: jax.Array
     target_T: jax.Array
     last_token_index_R: jax.Array
 
 
 def make_step(model: StepModel, bucket: Bucket, fields: StepFields) -> StepFunction:
-    """The step function of one bucket, to be jitted with pages and state donated."""
+    """The greedy step function of one bucket, to be jitted with pages and state donated."""
+    forward = make_forward(model, bucket, fields)
 
     def step(
         weights: list[jax.Array], kv: list[KVPages], state: SlotState, packed: jax.Array
     ) -> StepOutputs:
+        outputs = forward(weights, kv, state, packed)
+        slot_R = _read(packed, fields.slot_R)
+        is_sampling_R = _read(packed, fields.is_sampling_R) != 0
+        with jax.named_scope("sample"):
+            output, state = sample_greedy(outputs.logits_RV, state, slot_R, is_sampling_R)
+        return StepOutputs(outputs.kv, state, _pack_greedy(output), outputs.scores_TX)
+
+    return step
+
+
+def make_forward(model: StepModel, bucket: Bucket, fields: StepFields) -> ForwardFunction:
+    """The forward pass of one bucket, to be jitted with pages donated."""
+
+    def forward(
+        weights: list[jax.Array], kv: list[KVPages], state: SlotState, packed: jax.Array
+    ) -> ForwardOutputs:
         decoder = nnx.merge(model.graph, jax.tree.unflatten(model.treedef, weights))
         inputs = unpack(packed, fields, state)
         with jax.named_scope("decoder"):
@@ -102,23 +144,53 @@ def make_step(model: StepModel, bucket: Bucket, fields: StepFields) -> StepFunct
         with jax.named_scope("logits"):
             hidden_RD = _whole(hidden_TD[inputs.last_token_index_R], model)
             logits_RV = _whole(decoder.logits(hidden_RD), model)
-        with jax.named_scope("sample"):
-            results_RX, state = _sample(logits_RV, state, inputs, bucket, model)
         with jax.named_scope("score"):
             scores_TX = _score(decoder, hidden_TD, inputs, bucket, model)
-        return StepOutputs(kv, state, results_RX, scores_TX)
+        return ForwardOutputs(kv, logits_RV, scores_TX)
 
-    return step
+    return forward
+
+
+def make_sampler(model: StepModel, fields: StepFields) -> SamplerFunction:
+    """Everything after the logits, to be jitted with the slot state donated.
+
+    It reads the first `fields.num_sampler_columns` of a packed array, and `allowed_RW`, uint32
+    bits of the ids each row may choose: a grammar's, or all ones.
+    """
+
+    def sampler(
+        logits_RV: jax.Array, state: SlotState, packed: jax.Array, allowed_RW: jax.Array
+    ) -> SamplerOutputs:
+        output, state = sample_full(
+            logits_RV,
+            state,
+            _read(packed, fields.slot_R),
+            _read(packed, fields.is_sampling_R) != 0,
+            _read(packed, fields.parameters_RF),
+            _read(packed, fields.output_position_R),
+            _read(packed, fields.num_output_R),
+            _read(packed, fields.ban_RB),
+            allowed_RW,
+            model.num_alternatives,
+            model.threshold,
+        )
+        scores = Scores(output.logprob_R, output.rank_R, output.top_ids_RA, output.top_logprobs_RA)
+        results_RX = jnp.concatenate([_pack_greedy(output), _pack_scores(scores)], axis=1)
+        return SamplerOutputs(state, results_RX)
+
+    return sampler
+
+
+def _read(packed: jax.Array, field: Field) -> jax.Array:
+    """A field of `packed` `[data shards, X]`, all shards one after another."""
+    columns = packed[:, field.begin : field.end]
+    return columns.reshape(packed.shape[0] * field.shape[0], *field.shape[1:])
 
 
 def unpack(packed: jax.Array, fields: StepFields, state: SlotState) -> UnpackedStep:
     """The fields of `packed` `[data shards, X]`; pending tokens are taken from the slots."""
     num_shards = packed.shape[0]
-
-    def read(field: Field) -> jax.Array:
-        columns = packed[:, field.begin : field.end]
-        return columns.reshape(num_shards * field.shape[0], *field.shape[1:])
-
+    read = functools.partial(_read, packed)
     slot_R, row_T, token_ids_T = read(fields.slot_R), read(fields.row_T), read(fields.token_ids_T)
     starts_R1 = read(fields.query_starts_R1)
     pending_T = state.last_token_S[slot_R[_global_rows(row_T, num_shards, fields)]]
@@ -132,12 +204,6 @@ def unpack(packed: jax.Array, fields: StepFields, state: SlotState) -> UnpackedS
     )
     return UnpackedStep(
         batch=batch,
-        slot_R=slot_R,
-        is_sampling_R=read(fields.is_sampling_R) != 0,
-        parameters_RF=read(fields.parameters_RF),
-        output_position_R=read(fields.output_position_R),
-        num_output_R=read(fields.num_output_R),
-        ban_RB=read(fields.ban_RB),
         target_T=read(fields.target_T),
         last_token_index_R=_last_token_index(starts_R1, num_shards, fields),
     )
@@ -162,32 +228,6 @@ def _last_token_index(starts_R1: jax.Array, num_shards: int, fields: StepFields)
 def _whole(x: jax.Array, model: StepModel) -> jax.Array:
     """Sums over the vocabulary are taken on one device each, so that sharding changes no bit."""
     return x if model.replicated is None else jax.lax.with_sharding_constraint(x, model.replicated)
-
-
-def _sample(
-    logits_RV: jax.Array,
-    state: SlotState,
-    inputs: UnpackedStep,
-    bucket: Bucket,
-    model: StepModel,
-) -> tuple[jax.Array, SlotState]:
-    if bucket.variant is Variant.GREEDY:
-        output, state = sample_greedy(logits_RV, state, inputs.slot_R, inputs.is_sampling_R)
-        return _pack_greedy(output), state
-    output, state = sample_full(
-        logits_RV,
-        state,
-        inputs.slot_R,
-        inputs.is_sampling_R,
-        inputs.parameters_RF,
-        inputs.output_position_R,
-        inputs.num_output_R,
-        inputs.ban_RB,
-        model.num_alternatives,
-        model.threshold,
-    )
-    scores = Scores(output.logprob_R, output.rank_R, output.top_ids_RA, output.top_logprobs_RA)
-    return jnp.concatenate([_pack_greedy(output), _pack_scores(scores)], axis=1), state
 
 
 def _score(

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from engine.sampling.state import (
         SlotState,
         make_slot_state,
-        replace_allowed,
         write_slot_row,
     )
 
@@ -50,7 +49,6 @@ _HOMES = {
     "sample_greedy": "sampler",
     "SlotState": "state",
     "make_slot_state": "state",
-    "replace_allowed": "state",
     "write_slot_row": "state",
 }
 
@@ -66,7 +64,6 @@ __all__ = [
     "make_slot_state",
     "max_step_bans",
     "pack_parameters",
-    "replace_allowed",
     "sample_full",
     "sample_greedy",
     "score_tokens",

@@ -22,16 +22,20 @@ def adjust(  # noqa: PLR0917 - one argument each for what a row is made of
     knobs: Knobs,
     num_output_R: jax.Array,
     ban_RB: jax.Array,
+    allowed_RW: jax.Array,
 ) -> jax.Array:
     """Logits to choose from, float32 [R, V]; -inf is banned.
 
-    Rows without `uses_slot_row` keep their logits bit for bit.
+    Rows without `uses_slot_row` keep the logits of what `allowed_RW` allows bit for bit.
     """
-    mask_RW = _allowed_words(state, slot_R, knobs, num_output_R, ban_RB)
+    uses_slot_row_R1 = knobs.uses_slot_row_R[:, None]
+    slot_RW = _allowed_words(state, slot_R, knobs, num_output_R, ban_RB)
+    mask_RW = jnp.where(uses_slot_row_R1, slot_RW & allowed_RW, allowed_RW)
     is_allowed_RV = _bits(mask_RW, logits_RV.shape[1])
-    biased_RV = jnp.where(is_allowed_RV, logits_RV + state.bias_SV[slot_R], -jnp.inf)
+    biased_RV = logits_RV + state.bias_SV[slot_R]
     penalised_RV = _penalise(biased_RV, state.token_counts_SV[slot_R], knobs)
-    adjusted_RV = jnp.where(knobs.uses_slot_row_R[:, None], clean(penalised_RV), logits_RV)
+    adjusted_RV = jnp.where(uses_slot_row_R1, clean(penalised_RV), logits_RV)
+    adjusted_RV = jnp.where(is_allowed_RV, adjusted_RV, -jnp.inf)
     # Else XLA computes all this again for each of its readers.
     return lax.optimization_barrier(adjusted_RV)
 

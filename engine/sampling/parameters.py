@@ -10,6 +10,7 @@ import enum
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.grammar.guided import is_guided
 from engine.request import SamplingParams
 from engine.sequence import Sequence
 
@@ -64,7 +65,8 @@ def pack_parameters(sequence: Sequence, eos_token_ids: tuple[int, ...]) -> NDArr
     row[Field.REPETITION_PENALTY] = _float_bits(sampling.repetition_penalty)
     row[Field.PRESENCE_PENALTY] = _float_bits(sampling.presence_penalty)
     row[Field.FREQUENCY_PENALTY] = _float_bits(sampling.frequency_penalty)
-    row[Field.MIN_TOKENS] = sampling.min_tokens
+    # What a guide allows already heeds min_tokens, and it knows when nothing but the end is left.
+    row[Field.MIN_TOKENS] = 0 if is_guided(sequence.request) else sampling.min_tokens
     row[Field.SEED_LOW] = _word(sampling.seed)
     row[Field.SEED_HIGH] = _word(sampling.seed >> 32)
     row[Field.SEQUENCE_INDEX] = sequence.sequence_index

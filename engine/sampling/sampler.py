@@ -72,6 +72,7 @@ def sample_full(  # noqa: PLR0917 - the arrays of one step, in packing order
     output_position_R: jax.Array,
     num_output_R: jax.Array,
     ban_RB: jax.Array,
+    allowed_RW: jax.Array,
     num_alternatives: int,
     threshold: Threshold = PLAIN,
 ) -> tuple[SampleOutput, SlotState]:
@@ -87,13 +88,15 @@ def sample_full(  # noqa: PLR0917 - the arrays of one step, in packing order
         num_output_R: int32, tokens generated before it.
         ban_RB: int32, ids banned in this step (`bad_word_bans`), -1 = none. They are heeded only
             by sequences that have bad words, whose slot row was written.
+        allowed_RW: uint32 bits of the ids each row may choose in this step, beside what its slot
+            allows; all ones where no grammar says otherwise.
         num_alternatives: static, A <= V.
         threshold: static, the search for the cuts of top_k and top_p.
     """
     knobs = unpack(parameters_RF)
     raw_RV = clean(logits_RV)
     _, raw_best_R = best_id(raw_RV)
-    logits_RV = adjust(raw_RV, state, slot_R, knobs, num_output_R, ban_RB)
+    logits_RV = adjust(raw_RV, state, slot_R, knobs, num_output_R, ban_RB, allowed_RW)
     best_id_R, best_logit_R = best_id(logits_RV)
     weight_RV = truncated_weights(logits_RV, best_logit_R, knobs, threshold)
     drawn_R = _draw(weight_RV, knobs, output_position_R)

@@ -54,16 +54,6 @@ def write_slot_row(state: SlotState, slot_index: jax.Array, row: SlotRow) -> Slo
     )
 
 
-def replace_allowed(state: SlotState, slot_R: jax.Array, allowed_RW: jax.Array) -> SlotState:
-    """Set the allowed ids of some slots for the coming step (a grammar moves on every token).
-
-    Args:
-        slot_R: int32; rows with nothing to say name the trash slot.
-        allowed_RW: uint32 bits. A slot must appear once, the trash slot may repeat.
-    """
-    return state._replace(allowed_SW=state.allowed_SW.at[slot_R].set(allowed_RW))
-
-
 def remember(state: SlotState, writing_slot_R: jax.Array, token_R: jax.Array) -> SlotState:
     """Write this step's tokens and count them. Rows that did not sample name the trash slot."""
     return state._replace(

@@ -1,12 +1,14 @@
 """Which waiting sequences start in this step.
 
 The queue is walked in order. Who cannot start for a reason of its own is passed over and holds up
-nobody: it waits for its sibling, for the scoring variant, or for a token still on the device. Who
-lacks pages or a slot ends the walk: those behind must not overtake it, or it might starve.
+nobody: it waits for its sibling, for its grammar to be compiled, for the scoring variant, or for
+a token still on the device. Who lacks pages or a slot ends the walk: those behind must not
+overtake it, or it might starve.
 """
 
 from __future__ import annotations
 
+from engine.grammar.guided import is_guided
 from engine.scheduler.plan import PlannedRow, StepLimits
 from engine.scheduler.rows import Budget, plan_row
 from engine.scheduler.state import SchedulerState, needs_scoring
@@ -71,6 +73,8 @@ def _count_prompt(state: SchedulerState, sequence: Sequence) -> None:
 
 def _is_held_up(state: SchedulerState, limits: StepLimits, sequence: Sequence) -> bool:
     if sequence.num_pending_tokens:
+        return True
+    if sequence.guide is None and is_guided(sequence.request):
         return True
     if needs_scoring(sequence) and not limits.has_prompt_logprobs:
         return True

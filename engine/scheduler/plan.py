@@ -61,12 +61,15 @@ class StepPlan(msgspec.Struct, frozen=True, eq=False):
     """Rows of one step, in the order the runner packs them.
 
     Attributes:
+        needs_settled: what some row may choose depends on tokens of the steps before: they must be
+            settled before the tokens of this one are chosen (`StepHandle.sample`).
         page_table_SP: int32 `[max_num_seqs + 1, pages of max_model_len]`, live; see the module.
     """
 
     step_index: int
     rows: tuple[PlannedRow, ...]
     page_table_SP: npt.NDArray[np.int32]
+    needs_settled: bool = False
 
     @property
     def num_tokens(self) -> int:

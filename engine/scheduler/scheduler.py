@@ -5,7 +5,8 @@
     deltas = scheduler.settle(previous, previous_handle.results())
 
 Plans are settled in the order they were made. `schedule` may be called while earlier plans are
-under way, unless `must_settle_first`. It is not thread-safe, and knows neither clock nor device.
+under way; the tokens of a plan that `needs_settled` are chosen after those are settled, with what
+`guide` says. It is not thread-safe, and knows neither clock nor device.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+import numpy as np
+import numpy.typing as npt
+
 from engine.config import SchedulerConfig
 from engine.errors import ContextLengthError, InvalidParameterError, OverloadedError
 from engine.request import EngineStats, ErrorInfo, GenerateRequest, TokenDelta, TokenLogprobs
+from engine.scheduler.guidance import allowed_ids
 from engine.scheduler.plan import RowResult, StepLimits, StepPlan
 from engine.scheduler.planner import plan_rows
 from engine.scheduler.settling import end_with_error, settle_row
-from engine.scheduler.state import SchedulerState
+from engine.scheduler.state import SchedulerState, is_host_bound
 from engine.sequence import Sequence, SequenceStatus
 
 
@@ -83,7 +88,13 @@ class Scheduler:
             return None
         counters = self._state.counters
         counters.total_steps += 1
-        plan = StepPlan(counters.total_steps - 1, tuple(rows), self._state.pages.page_table_SP)
+        plan = StepPlan(
+            counters.total_steps - 1,
+            tuple(rows),
+            self._state.pages.page_table_SP,
+            needs_settled=self._state.num_host_bound > 0
+            and any(row.is_sampling and is_host_bound(row.sequence) for row in rows),
+        )
         self._last_step_tokens = plan.num_tokens
         return plan
 
@@ -133,9 +144,11 @@ class Scheduler:
         """A step without rows, by which the device can prove that it lives."""
         return StepPlan(self._state.counters.total_steps, (), self._state.pages.page_table_SP)
 
-    def must_settle_first(self) -> bool:
-        """Whether a running sequence's next step depends on tokens the host has yet to see."""
-        return self._state.num_host_bound > 0
+    def guide(self, plan: StepPlan) -> tuple[dict[int, npt.NDArray[np.uint32]], list[TokenDelta]]:
+        """For a plan that `needs_settled`, all before it being settled: bits of the ids its guided
+        rows may choose, by index of the row; and the ends of sequences that have none."""
+        allowed, failures = allowed_ids(self._state, plan)
+        return allowed, [self.fail(sequence, error) for sequence, error in failures]
 
     def has_work(self) -> bool:
         """Whether any sequence is live."""

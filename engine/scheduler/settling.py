@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from engine.errors import SequenceError
+from engine.grammar.guide import Guide
 from engine.request import ErrorInfo, FinishReason, Timings, TokenDelta, TokenLogprobs
 from engine.scheduler.plan import PlannedRow, RowResult
 from engine.scheduler.state import SchedulerState
@@ -51,6 +53,8 @@ def _append(
     token_id = result.token_id
     assert token_id is not None, "a sampling row gives a token or is invalid"
     sequence.token_ids.append(token_id)
+    if sequence.guide is not None and (failure := _advance_guide(sequence, sequence.guide)):
+        return end_with_error(state, sequence, failure, now_s)
     state.counters.total_generated_tokens += 1
     sequence.last_token_s = now_s
     if not sequence.first_token_s:
@@ -59,10 +63,9 @@ def _append(
     if sequence.request.sampling.logprobs is not None:
         assert result.logprobs is not None, "logprobs were asked for"
         logprobs = (result.logprobs,)
-    if token_id in sequence.stop_ids and _may_stop(sequence):
-        return _end(state, sequence, FinishReason.STOP, token_ids=(token_id,), logprobs=logprobs)
-    if len(sequence.token_ids) >= sequence.max_num_tokens:
-        return _end(state, sequence, FinishReason.LENGTH, token_ids=(token_id,), logprobs=logprobs)
+    reason = _reason_to_end(state, sequence, token_id)
+    if reason is not None:
+        return _end(state, sequence, reason, token_ids=(token_id,), logprobs=logprobs)
     return TokenDelta(
         request_id=sequence.request.request_id,
         sequence_index=sequence.sequence_index,
@@ -73,9 +76,34 @@ def _append(
     )
 
 
+def _advance_guide(sequence: Sequence, guide: Guide) -> ErrorInfo | None:
+    """Tell the guide of the last token; why it cannot go on, without that token, if it cannot."""
+    try:
+        guide.accept(sequence.token_ids)
+    except SequenceError as error:
+        sequence.token_ids.pop()
+        return ErrorInfo("SequenceError", str(error))
+    return None
+
+
+def _reason_to_end(state: SchedulerState, sequence: Sequence, token_id: int) -> FinishReason | None:
+    """A complete output ends with an end-of-sequence id, also where those are ignored, or with
+    the last token there is room for: nothing could follow."""
+    is_complete = sequence.guide is not None and sequence.guide.is_complete
+    if token_id in sequence.stop_ids and _may_stop(sequence):
+        return FinishReason.STOP
+    if is_complete and token_id in state.eos_token_ids:
+        return FinishReason.STOP
+    if len(sequence.token_ids) >= sequence.max_num_tokens:
+        return FinishReason.STOP if is_complete else FinishReason.LENGTH
+    return None
+
+
 def _may_stop(sequence: Sequence) -> bool:
-    """The sampler bans stop ids while fewer than `min_tokens` were generated before."""
-    return sequence.num_output_tokens > sequence.sampling.min_tokens
+    """Stop ids are banned while fewer than `min_tokens` were generated before, unless a grammar
+    allowed nothing else."""
+    is_guided = sequence.guide is not None
+    return is_guided or sequence.num_output_tokens > sequence.sampling.min_tokens
 
 
 def _end(
@@ -105,8 +133,10 @@ def _end(
 
 def _stop_token_id(state: SchedulerState, sequence: Sequence, token_id: int) -> int | None:
     """The id, unless it stopped the sequence as the model's own end of sequence."""
-    is_eos = token_id in state.eos_token_ids and not sequence.sampling.ignore_eos
-    return None if is_eos else token_id
+    sampling = sequence.sampling
+    is_asked_for = token_id in sampling.stop_token_ids
+    is_eos = token_id in state.eos_token_ids and not (sampling.ignore_eos and is_asked_for)
+    return token_id if is_asked_for and not is_eos else None
 
 
 def end_with_error(

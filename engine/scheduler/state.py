@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 
 from engine.config import SchedulerConfig
+from engine.grammar.guided import is_guided
 from engine.kv_cache.sequence_pages import SequencePages
 from engine.request import GenerateRequest
 from engine.scheduler.waiting import PrecedenceList
@@ -58,7 +59,7 @@ class SchedulerState:
     Attributes:
         running: by precedence; each has a slot and the pages of what it has computed.
         num_scoring: live sequences that still owe prompt logprobs.
-        num_host_bound: running sequences whose next step needs the host to know their last token.
+        num_host_bound: running sequences whose next token the host has a say in.
         was_scoring_step: the last step scored prompts; the next one lets others go first.
         on_trial: when any, only these may compute (a step failed; see `engine.quarantine`).
     """
@@ -165,9 +166,12 @@ class SchedulerState:
 def is_host_bound(sequence: Sequence) -> bool:
     """Whether what it may sample depends on tokens in a way only the host can tell.
 
-    Bad words of one token are static bans of the sampler; longer ones depend on what came before.
+    Bad words of one token are static bans of the sampler; longer ones depend on what came before,
+    and so does what a guide allows.
     """
-    return any(len(word) > 1 for word in sequence.sampling.bad_words_token_ids)
+    return is_guided(sequence.request) or any(
+        len(word) > 1 for word in sequence.sampling.bad_words_token_ids
+    )
 
 
 def needs_scoring(sequence: Sequence) -> bool:

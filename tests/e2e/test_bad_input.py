@@ -38,6 +38,42 @@ UNSUPPORTED = "unsupported_parameter"
 # Two tokens, of which only the last differs, as often as fits.
 SAME_BEGINNING = [f"@{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
 
+CIRCLE = {"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}
+
+HOSTILE_GRAMMARS: list[tuple[dict[str, Any], str]] = [
+    ({"structured_outputs": {"regex": "(["}}, "structured_outputs.regex"),
+    ({"structured_outputs": {"regex": "(?=a)b"}}, "structured_outputs.regex"),
+    ({"structured_outputs": {"regex": "(" * 20_000 + ")" * 20_000}}, "structured_outputs.regex"),
+    ({"structured_outputs": {"regex": "a" * 2_000_000}}, "structured_outputs.regex"),
+    ({"structured_outputs": {"choice": []}}, "structured_outputs.choice"),
+    ({"structured_outputs": {"choice": ["a"] * 20_001}}, "structured_outputs.choice"),
+    ({"structured_outputs": {"grammar": "start: a"}}, "structured_outputs.grammar"),
+    ({"structured_outputs": {"grammar": "root ::= (((("}}, "structured_outputs.grammar"),
+    (
+        {"structured_outputs": {"grammar": "root ::= " + "(" * 50_000}},
+        "structured_outputs.grammar",
+    ),
+    ({"structured_outputs": {"json": "{"}}, "structured_outputs.json"),
+    ({"structured_outputs": {"json": CIRCLE}}, "structured_outputs.json"),
+    (
+        {"structured_outputs": {"structural_tag": {"format": {"type": "magic"}}}},
+        "structured_outputs.structural_tag",
+    ),
+    ({"guided_json": {"$ref": "http://127.0.0.1/x.json"}}, "guided_json"),
+    ({"guided_json": {"$ref": "file:///etc/passwd"}}, "guided_json"),
+    ({"guided_json": {"type": "array", "uniqueItems": True}}, "guided_json"),
+    ({"guided_regex": "(a|b"}, "guided_regex"),
+    (
+        {"response_format": {"type": "json_schema",
+         "json_schema": {"name": "x", "schema": {"type": "nonsense"}}}},
+        "response_format.json_schema.schema",
+    ),
+    (
+        {"response_format": {"type": "structural_tag", "triggers": ["<a"], "structures": []}},
+        "response_format",
+    ),
+]  # fmt: skip
+
 WRONG_IN_BOTH: list[tuple[dict[str, Any], str, str]] = [
     ({"temperature": -0.001}, "temperature", LESS),
     ({"temperature": 2.001}, "temperature", MORE),
@@ -116,8 +152,37 @@ WRONG_IN_BOTH: list[tuple[dict[str, Any], str, str]] = [
     ({"request_id": "x" * 129}, "request_id", LONG_TEXT),
     ({"cache_salt": ""}, "cache_salt", NO_TEXT),
     ({"cache_salt": "x" * 1025}, "cache_salt", LONG_TEXT),
-    ({"structured_outputs": {"regex": "a"}}, "structured_outputs", UNSUPPORTED),
-    ({"response_format": {"type": "json_object"}}, "response_format", UNSUPPORTED),
+    *((fields, param, "invalid_grammar") for fields, param in HOSTILE_GRAMMARS),
+    ({"structured_outputs": {}}, "structured_outputs", VALUE),
+    ({"structured_outputs": {"regex": 1}}, "structured_outputs.regex", TYPE),
+    ({"structured_outputs": {"choice": ["a", 1]}}, "structured_outputs.choice[1]", TYPE),
+    ({"structured_outputs": {"json": 1}}, "structured_outputs.json", TYPE),
+    (
+        {"structured_outputs": {"regex": "a", "choice": ["b"]}},
+        "structured_outputs.choice",
+        VALUE,
+    ),
+    (
+        {"structured_outputs": {"regex": "a", "whitespace_pattern": " "}},
+        "structured_outputs.whitespace_pattern",
+        VALUE,
+    ),
+    (
+        {"response_format": {"type": "json_object"}, "guided_regex": "a"},
+        "guided_regex",
+        VALUE,
+    ),
+    ({"response_format": {"type": "xml"}}, "response_format.type", VALUE),
+    ({"response_format": "json_object"}, "response_format", TYPE),
+    (
+        {"response_format": {"type": "json_schema"}},
+        "response_format.json_schema",
+        "missing_required_parameter",
+    ),
+    ({"guided_json": 5}, "guided_json", TYPE),
+    ({"guided_choice": "a"}, "guided_choice", TYPE),
+    ({"guided_whitespace_pattern": " "}, "guided_whitespace_pattern", VALUE),
+    ({"guided_decoding_backend": "magic"}, "guided_decoding_backend", VALUE),
     ({"max_tokens": CONTEXT}, "", "context_length_exceeded"),
     ({"max_tokens": 2**62}, "", "context_length_exceeded"),
 ]

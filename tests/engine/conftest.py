@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -55,6 +55,9 @@ class FakeHandle:
     log: list[str]
     step_index: int
     rows: list[RowResult]
+
+    def sample(self, allowed: Mapping[int, np.ndarray]) -> None:
+        self.log.append(f"sample {self.step_index}")
 
     def results(self) -> list[RowResult]:
         self.log.append(f"results {self.step_index}")

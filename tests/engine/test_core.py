@@ -71,14 +71,16 @@ def test_a_step_is_settled_after_the_next_one_is_launched(make_core, make_reques
     ]
 
 
-def test_a_step_reads_nothing_before_launching_unless_the_host_must_choose(
+def test_where_the_host_has_a_say_tokens_are_chosen_after_settling_but_launched_before(
     make_core, make_request, run_all, runner
 ):
     core = make_core(runner)
     words = ((5, 6, 7),)
     core.add(make_request("one", num_prompt_tokens=2, max_tokens=2, bad_words_token_ids=words))
     run_all(core)
-    assert runner.log == ["launch 0", "results 0", "launch 1", "results 1"]
+    assert runner.log == [
+        *("launch 0", "sample 0", "launch 1", "results 0", "sample 1", "results 1"),
+    ]
 
 
 def test_tokens_do_not_depend_on_neighbours(make_core, make_request, run_all, expected):

@@ -16,7 +16,17 @@ import numpy as np
 from engine.config import DeviceFacts, EngineConfig, resolve
 from engine.runner.arguments import StepProgram, make_program
 from engine.runner.buckets import Bucket, Variant
-from engine.runner.step import StepFunction, StepOutputs, make_step
+from engine.runner.step import (
+    ForwardFunction,
+    ForwardOutputs,
+    SamplerFunction,
+    SamplerOutputs,
+    StepFunction,
+    StepOutputs,
+    make_forward,
+    make_sampler,
+    make_step,
+)
 from engine.sharding.mesh import make_mesh
 from models.registry import family_for
 
@@ -89,18 +99,20 @@ def matrix(every_day: set[tuple[str, str]]) -> list[Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A step to compile.
+    """A greedy step, the forward pass of another one, or a sampler, to compile.
 
     Attributes:
-        arguments: weights, pages, slot state and packed integers as shapes with their places.
-        out_shardings: of `StepOutputs`.
-        kv_shape: of one layer's pages on one device.
-        kv_bytes: of all pages on one device.
+        arguments: what it is given, as shapes with their places.
+        donated: which of the arguments it may write into.
+        out_shardings: of its outputs.
+        kv_shape: of one layer's pages on one device; of the largest array of a sampler's state.
+        kv_bytes: of all that is donated on one device, but for the state of a greedy step.
     """
 
     program: StepProgram
-    function: StepFunction
+    function: StepFunction | ForwardFunction | SamplerFunction
     arguments: tuple[Any, ...]
+    donated: tuple[int, ...]
     out_shardings: Any
     kv_shape: tuple[int, ...]
     kv_bytes: int
@@ -113,13 +125,35 @@ def make_model_step(platform: str, devices: Sequence[Any], model: str, bucket: B
     pages = [(leaf.sharding.shard_shape(leaf.shape), leaf.dtype) for leaf in jax.tree.leaves(kv)]
     replicated = program.shardings.replicated
     kv_shardings = jax.tree.map(lambda leaf: leaf.sharding, kv)
+    is_greedy = bucket.variant is Variant.GREEDY
+    make = make_step if is_greedy else make_forward
     return Step(
         program=program,
-        function=make_step(program.model, bucket, program.fields(bucket)),
+        function=make(program.model, bucket, program.fields(bucket)),
         arguments=(program.abstract_weights(), kv, state, program.abstract_packed(bucket)),
-        out_shardings=StepOutputs._make((kv_shardings, replicated, replicated, replicated)),
+        donated=(1, 2) if is_greedy else (1,),
+        out_shardings=StepOutputs._make((kv_shardings, replicated, replicated, replicated))
+        if is_greedy
+        else ForwardOutputs._make((kv_shardings, replicated, replicated)),
         kv_shape=pages[0][0],
         kv_bytes=sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in pages),
+    )
+
+
+def make_model_sampler(platform: str, devices: Sequence[Any], model: str, bucket: Bucket) -> Step:
+    """The sampler of a bucket's rows."""
+    program = _program(platform, devices, model)
+    _, state = program.abstract_pages_and_state(NUM_PAGES)
+    logits, packed, allowed = program.abstract_sampler_arguments(bucket)
+    replicated: Any = program.shardings.replicated
+    return Step(
+        program=program,
+        function=make_sampler(program.model, program.fields(bucket)),
+        arguments=(logits, state, packed, allowed),
+        donated=(1,),
+        out_shardings=SamplerOutputs(replicated, replicated),
+        kv_shape=state.token_counts_SV.shape,
+        kv_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)),
     )
 
 

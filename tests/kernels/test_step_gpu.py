@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 from rig_gpu import compile_for_h100, h100_devices
-from step_world import BUCKETS, NUM_DEVICES, make_model_step, matrix
-
-from engine.runner.buckets import Variant
+from step_world import BUCKETS, NUM_DEVICES, make_model_sampler, make_model_step, matrix
 
 TEMPORARY_BYTES = 512 << 20
 SHARDED_TEMPORARY_BYTES = 1536 << 20
@@ -31,10 +29,28 @@ def test_a_step_on_an_h100_keeps_the_host_free_and_the_pages_in_place(
     step = make_model_step("gpu", devices, model, BUCKETS[bucket])
     assert step.program.attention.kind == "gpu"
     _, facts = compile_for_h100(
-        step.function, *step.arguments, donate_argnums=(1, 2), out_shardings=step.out_shardings
+        step.function,
+        *step.arguments,
+        donate_argnums=step.donated,
+        out_shardings=step.out_shardings,
     )
     assert len(facts.kernels) >= step.program.decoder.num_layers
-    num_cuts = sum("threshold_cut" in kernel.name for kernel in facts.kernels)
-    assert num_cuts == (2 if BUCKETS[bucket].variant is Variant.FULL else 0)
+    budget = SHARDED_TEMPORARY_BYTES if model in NUM_DEVICES else TEMPORARY_BYTES
+    assert not facts.faults(kv_shape=step.kv_shape, kv_bytes=step.kv_bytes, temp_budget=budget)
+
+
+@pytest.mark.parametrize("model", ["llama-8b", "llama-70b-tp8"])
+def test_the_sampler_on_an_h100_cuts_in_its_own_kernel_and_keeps_its_state_in_place(
+    model: str,
+) -> None:
+    devices = h100_devices(NUM_DEVICES.get(model, 1))
+    step = make_model_sampler("gpu", devices, model, BUCKETS["decode-256"])
+    _, facts = compile_for_h100(
+        step.function,
+        *step.arguments,
+        donate_argnums=step.donated,
+        out_shardings=step.out_shardings,
+    )
+    assert sum("threshold_cut" in kernel.name for kernel in facts.kernels) == 2
     budget = SHARDED_TEMPORARY_BYTES if model in NUM_DEVICES else TEMPORARY_BYTES
     assert not facts.faults(kv_shape=step.kv_shape, kv_bytes=step.kv_bytes, temp_budget=budget)

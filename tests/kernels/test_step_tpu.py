@@ -66,7 +66,7 @@ def test_a_step_on_a_tpu_keeps_the_host_free_and_the_pages_in_place(
         step.function,
         *step.arguments,
         chip=chip,
-        donate_argnums=(1, 2),
+        donate_argnums=step.donated,
         out_shardings=step.out_shardings,
     )
     assert compiled.num_kernels >= step.program.decoder.num_layers

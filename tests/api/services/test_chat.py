@@ -326,7 +326,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"reasoning_effort": "high"}, "reasoning_effort"),
     ({"documents": [{"text": "x"}]}, "documents"),
     ({"tools": [{"type": "function"}]}, "tools[0].function"),
-    ({"response_format": {"type": "json_object"}}, "response_format"),
+    ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
     ({"store": True}, "store"),
 ]
 

@@ -151,7 +151,7 @@ async def test_closing_a_stream_aborts_every_prompt(speaking: Any) -> None:
         ({"suffix": "end"}, "suffix"),
         ({"prompt_embeds": "AAAA"}, "prompt_embeds"),
         ({"use_beam_search": True}, "use_beam_search"),
-        ({"guided_regex": "a"}, "guided_regex"),
+        ({"guided_regex": "(a"}, "guided_regex"),
     ],
 )
 async def test_what_cannot_be_honoured_is_refused_by_name(

@@ -23,7 +23,7 @@ PROMPT: tuple[int, ...] = (5, 6, 7)
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.from_folder(find_model_folder("", None))
+    return Tokenizer.from_folder(find_model_folder("", ""))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import numpy as np
 from engine.request import GenerateRequest, SamplingParams
 from engine.runner.buckets import Bucket, Demand, Variant
 from engine.runner.fields import PENDING_TOKEN, StepFields, step_fields
-from engine.runner.inputs import RowTable, SlotTable, demand_of, pack_step
+from engine.runner.inputs import RowTable, SlotTable, demand_of, pack_sampler, pack_step
 from engine.sampling import pack_parameters
 from engine.sampling.parameters import NUM_PARAMETER_FIELDS
 from engine.scheduler.plan import PlannedRow, StepPlan
@@ -43,7 +43,9 @@ def packed_views(
         bucket, max_pages=MAX_PAGES, num_parameters=NUM_PARAMETER_FIELDS, max_bans=4
     )
     page_table_SP = np.arange((NUM_SLOTS + 1) * MAX_PAGES, dtype=np.int32).reshape(-1, MAX_PAGES)
-    packed = pack_step([RowTable(rows)], StepPlan(0, tuple(rows), page_table_SP), fields, slots)
+    shards = [RowTable(rows)]
+    packed = pack_step(shards, StepPlan(0, tuple(rows), page_table_SP), fields, slots)
+    packed[:, : fields.num_sampler_columns] = pack_sampler(packed, shards, fields, slots)
     return views(packed[0], fields), slots
 
 

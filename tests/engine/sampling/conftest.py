@@ -18,6 +18,7 @@ from engine.sampling import (
     MAX_STEP_BANS,
     SampleOutput,
     SlotState,
+    allowed_words,
     bad_word_bans,
     make_slot_state,
     pack_parameters,
@@ -30,7 +31,7 @@ from engine.sequence import Sequence
 
 EOS = (2,)
 
-full = jax.jit(sample_full, static_argnums=8)
+full = jax.jit(sample_full, static_argnums=9)
 greedy = jax.jit(sample_greedy)
 write = jax.jit(write_slot_row)
 
@@ -73,6 +74,7 @@ class World:
         num_alternatives: int = 0,
         is_greedy: bool = False,
         padding_logit: float = 0.0,
+        allowed: dict[int, tuple[int, ...]] | None = None,
     ) -> tuple[SampleOutput, SlotState]:
         order = range(len(self.sequences)) if order is None else order
         num_rows = max(8, len(order)) if num_rows is None else num_rows
@@ -90,6 +92,9 @@ class World:
             num_output[row] = sequence.num_output_tokens
             ids = bad_word_bans(sequence)
             bans[row, : len(ids)] = ids
+        allowed_RW = np.stack([allowed_words(None, self.vocab_size)] * num_rows)
+        for row, slot in enumerate(order):
+            allowed_RW[row] = allowed_words((allowed or {}).get(slot), self.vocab_size)
         is_sampling = np.arange(num_rows) < len(order)
         if is_greedy:
             return greedy(jnp.asarray(logits), self.state, slots, is_sampling)
@@ -102,6 +107,7 @@ class World:
             position,
             num_output,
             bans,
+            allowed_RW,
             num_alternatives,
         )
 

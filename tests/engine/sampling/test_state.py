@@ -5,9 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from engine.sampling import (
-    allowed_words,
     make_slot_state,
-    replace_allowed,
     sample_full,
     slot_row,
     write_slot_row,
@@ -25,14 +23,12 @@ def test_a_written_row_changes_its_slot_and_no_other(sequence):
     assert np.asarray(after.allowed_SW)[1].tolist() == [16, 0]
 
 
-def test_allowed_ids_can_be_replaced_step_by_step(sequence, world):
-    sequences = [sequence(temperature=0.0, allowed_token_ids=(1, 2)) for _ in range(2)]
-    small = world(sequences, 40)
-    words = np.stack([allowed_words((30,), 40), allowed_words(None, 40)])
-    small.state = jax.jit(replace_allowed)(small.state, np.array([1, 2], np.int32), words)
-    logits = np.tile(np.arange(40, dtype=np.float32), (2, 1))
-    output, _ = small.step(logits)
-    assert np.asarray(output.token_R)[:2].tolist() == [2, 30]
+def test_a_step_may_allow_a_row_less_than_its_slot_does(sequence, world):
+    plain, choosy = sequence(temperature=0.0), sequence(temperature=0.0, allowed_token_ids=(1, 2))
+    small = world([plain, choosy, plain], 40)
+    logits = np.tile(np.arange(40, dtype=np.float32), (3, 1))
+    output, _ = small.step(logits, allowed={0: (7, 30), 1: (1, 30)})
+    assert np.asarray(output.token_R)[:3].tolist() == [30, 1, 39]
 
 
 def test_donated_state_is_updated_in_place():
@@ -41,7 +37,9 @@ def test_donated_state_is_updated_in_place():
         bans = jnp.full((8, 16), -1, jnp.int32)
         parameters = jnp.zeros((8, 12), jnp.int32)
         is_sampling = jnp.ones((8,), jnp.bool_)
-        return sample_full(logits, state, rows, is_sampling, parameters, rows, rows, bans, 0)
+        allowed = jnp.full((8, 32), 0xFFFFFFFF, jnp.uint32)
+        rows_and_bans = (parameters, rows, rows, bans)
+        return sample_full(logits, state, rows, is_sampling, *rows_and_bans, allowed, 0)
 
     def memory(num_slots):
         state = jax.eval_shape(lambda: make_slot_state(num_slots, 1000))

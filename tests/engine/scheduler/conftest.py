@@ -207,10 +207,10 @@ class World:
         return deltas
 
     def step(self) -> StepPlan | None:
-        if self.scheduler.must_settle_first():
-            while self.in_flight:
-                self.settle()
         plan = self.launch()
+        if plan is not None and plan.needs_settled:
+            while len(self.in_flight) > 1:
+                self.settle()
         if len(self.in_flight) > (self.depth if plan is not None else 0):
             self.settle()
         return plan
