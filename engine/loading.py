@@ -13,7 +13,7 @@ from engine.grammar.vocabulary import Vocabulary, make_vocabulary
 from engine.request import ModelInfo
 from engine.scheduler.scheduler import Scheduler
 from engine.text.tokenizer import Tokenizer
-from engine.weights.source import find_model_folder
+from engine.weights.source import find_tokenizer_folder
 
 Report = Callable[[str, int, int], None]
 """Told (phase, done, total) as the start goes on; from several threads."""
@@ -63,5 +63,5 @@ def load_engine(config: EngineConfig, report: Report = lambda phase, done, total
 
 def _vocabulary(config: EngineConfig, info: ModelInfo) -> Vocabulary:
     """Read when the first guided request comes."""
-    folder = find_model_folder(config.tokenizer or config.model, config.revision)
-    return make_vocabulary(Tokenizer.from_folder(folder), info.vocab_size, info.eos_token_ids)
+    tokenizer = Tokenizer.from_folder(find_tokenizer_folder(config))
+    return make_vocabulary(tokenizer, info.vocab_size, info.eos_token_ids)

@@ -53,7 +53,7 @@ class MeasuredRunner(Runner):
 def make_engine(model: str, loads: Items[StepLoad]) -> tuple[MeasuredRunner, ModelFiles]:
     """A runner with room for each of the loads."""
     folder = write_folder(model, pathlib.Path(tempfile.mkdtemp(prefix="servax-bench-")))
-    files = read_model_files(str(folder))
+    files = read_model_files(EngineConfig(model=str(folder)))
     devices = jax.devices()[:1]
     most_rows = max(load.num_rows for load in loads)
     options = EngineConfig(
