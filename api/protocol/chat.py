@@ -35,6 +35,7 @@ class ChatCompletionRequest(GenerationFields, StructuredFields):
     function_call: FunctionCallChoice | None = None
     reasoning_effort: ReasoningEffort | None = None
     include_reasoning: bool | None = True
+    thinking_token_budget: Annotated[int, pydantic.Field(ge=-1, le=2**31 - 1)] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
 
     add_generation_prompt: bool = True

@@ -20,7 +20,6 @@ _BOTH: dict[str, tuple[Any, ...]] = {
     "length_penalty": (None, 1, 1.0),
     "watermarking": _OFF,
     "logprob_token_ids": _OFF,
-    "thinking_token_budget": (None, -1),
     "prompt_embeds": _OFF,
     "media_io_kwargs": _OFF,
     "mm_processor_kwargs": _OFF,
@@ -47,7 +46,10 @@ CHAT: dict[str, tuple[Any, ...]] = _BOTH | {
     "suffix": _OFF,
 }
 
-COMPLETIONS: dict[str, tuple[Any, ...]] = _BOTH | {"store": _OFF}
+COMPLETIONS: dict[str, tuple[Any, ...]] = _BOTH | {
+    "thinking_token_budget": (None, -1),
+    "store": _OFF,
+}
 
 TOKENIZE: dict[str, tuple[Any, ...]] = {
     "media_io_kwargs": _OFF,

@@ -7,12 +7,22 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from api.context import ServerContext
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.later_fields import CHAT, refuse_later_fields, refuse_media
 from api.protocol.parse import parse_body
+from api.services.chat_grammar import build_chat_grammar
 from api.services.chat_job import ChatJob
-from api.services.chat_reading import formats_of, make_reading, output_settings
+from api.services.chat_reading import (
+    formats_of,
+    make_reading,
+    opens_thoughts,
+    output_settings,
+    reasoning_span,
+    thinking_budget,
+)
 from api.services.chat_stream import chat_events
 from api.services.chat_wire import whole_answer
 from api.services.encoding import truncate
@@ -29,7 +39,6 @@ from api.services.requests import (
     verify_streaming,
 )
 from api.services.sampling import build_sampling, choose_max_tokens, num_sequences
-from api.services.structured import build_grammar
 from api.services.tool_plan import plan_tools, shown_tools
 from engine.errors import InvalidParameterError
 from engine.request import GenerateRequest
@@ -84,6 +93,13 @@ async def prepare(
         prompt_logprobs=request.prompt_logprobs,
         names={"logprobs": "top_logprobs", "max_tokens": param},
     )
+    text = rendered.text or ""
+    is_open = opens_thoughts(formats, request, text)
+    grammar = await build_chat_grammar(
+        context, request, formats, plan, is_open=is_open, prompt_text=text
+    )
+    budget = thinking_budget(formats, request)
+    sampling = msgspec.structs.replace(sampling, thinking_token_budget=budget)
     identity = make_identity(context, "chatcmpl", request, http_request_id)
     generate = GenerateRequest(
         request_id=engine_request_id(identity),
@@ -93,10 +109,10 @@ async def prepare(
         priority=request.priority or 0,
         cache_salt=cache_salt([request.cache_salt, request.prompt_cache_key]),
         arrival_time_s=time.time(),
-        grammar=await build_grammar(context, request),
+        grammar=grammar,
+        reasoning=reasoning_span(context, formats, is_open=is_open),
     )
     verify_request(generate, info, prompt_param="messages")
-    text = rendered.text or ""
     settings = output_settings(context, formats, request, text)
     return ChatJob(
         context=context,

@@ -11,7 +11,6 @@ from functools import partial
 from api.context import ServerContext
 from api.model_formats import ModelFormats
 from api.parsers.pipeline import Pipeline
-from api.parsers.reasoning import ReasoningFormat
 from api.parsers.tool_spec import ToolSpec
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.tools import FunctionTool, GrammarFormat, Tool
@@ -20,6 +19,7 @@ from api.services.reading import Reading
 from api.services.thoughts import ThoughtMarks
 from api.services.tool_plan import ToolPlan
 from engine.errors import InvalidParameterError
+from engine.request import ReasoningSpan
 from engine.text.tokenizer import Tokenizer
 
 
@@ -38,8 +38,6 @@ def formats_of(context: ServerContext, plan: ToolPlan) -> ModelFormats:
         )
     if plan.mode == "auto" and not context.settings.enable_auto_tool_choice:
         raise _unsupported(plan, "'auto' is turned off here (--no-enable-auto-tool-choice)")
-    if plan.is_forced or plan.is_restricted or plan.has_strict:
-        raise _unsupported(plan, "calls cannot be enforced by this version of the server")
     return formats
 
 
@@ -77,7 +75,7 @@ def output_settings(
     reasoning, tokenizer = formats.reasoning, context.tokenizer
     thoughts = None
     if reasoning is not None:
-        is_open = opens_thoughts(reasoning, request, prompt_text)
+        is_open = opens_thoughts(formats, request, prompt_text)
         thoughts = ThoughtMarks.of(reasoning, is_open)
     return dataclasses.replace(
         OutputSettings.of(request),
@@ -86,12 +84,51 @@ def output_settings(
     )
 
 
-def opens_thoughts(
-    reasoning: ReasoningFormat, request: ChatCompletionRequest, prompt_text: str
-) -> bool:
+def opens_thoughts(formats: ModelFormats, request: ChatCompletionRequest, prompt_text: str) -> bool:
     """Whether the answer begins within the model's thoughts."""
+    reasoning = formats.reasoning
+    if reasoning is None:
+        return False
     start = answer_start(request, prompt_text)
     return reasoning.is_open_at_start(start, is_continued=request.continue_final_message)
+
+
+def thinking_budget(formats: ModelFormats, request: ChatCompletionRequest) -> int | None:
+    """`thinking_token_budget`; None is unlimited.
+
+    Raises:
+        InvalidParameterError: the model is not known to think.
+    """
+    budget = request.thinking_token_budget
+    if budget is None or budget < 0:
+        return None
+    if formats.reasoning is None or formats.reasoning.script is not None:
+        raise InvalidParameterError(
+            "Unsupported parameter: 'thinking_token_budget' needs a model whose thoughts stand "
+            "between two marks; see --reasoning-parser.",
+            param="thinking_token_budget",
+            code="unsupported_parameter",
+        )
+    return budget
+
+
+def reasoning_span(
+    context: ServerContext, formats: ModelFormats, *, is_open: bool
+) -> ReasoningSpan | None:
+    """Where thoughts begin and end, for the engine."""
+    reasoning = formats.reasoning
+    if reasoning is None:
+        return None
+    return ReasoningSpan(
+        start=mark_ids(context, reasoning.start),
+        end=mark_ids(context, reasoning.end),
+        is_open=is_open,
+    )
+
+
+def mark_ids(context: ServerContext, mark: str) -> tuple[int, ...]:
+    """The ids of a mark, which the newlines beside it are no part of."""
+    return tuple(context.tokenizer.encode(mark.strip(), add_special_tokens=False))
 
 
 def special_marks(formats: ModelFormats, tokenizer: Tokenizer) -> dict[str, int]:

@@ -23,6 +23,7 @@ from engine.grammar.sources import (
     from_regex,
 )
 from engine.grammar.structural_tags import from_structural_tag
+from engine.grammar.vocabulary import Vocabulary
 from engine.request import Grammar
 
 MAX_COMPILE_S = 10.0
@@ -54,16 +55,25 @@ async def build_grammar(context: ServerContext, request: StructuredFields) -> Gr
     wanted = find_wanted(request)
     if wanted is None:
         return None
-    future = context.grammars.submit(
-        lambda vocabulary: make_grammar(wanted, vocabulary.special_ids),
-        context.tokenizer,
-        context.engine.info,
+    return await verified(
+        context, lambda vocabulary: make_grammar(wanted, vocabulary.special_ids), wanted.param
     )
+
+
+async def verified(
+    context: ServerContext, make: Callable[[Vocabulary], Grammar], param: str
+) -> Grammar:
+    """A grammar made and verified in a thread.
+
+    Raises:
+        InvalidParameterError: of `make`, or because the grammar cannot be enforced in time.
+    """
+    future = context.grammars.submit(make, context.tokenizer, context.engine.info)
     try:
         return await asyncio.wait_for(asyncio.wrap_future(future), MAX_COMPILE_S)
     except TimeoutError:
-        message = f"Invalid '{wanted.param}': it takes longer than {MAX_COMPILE_S:g} s to compile."
-        raise InvalidParameterError(message, param=wanted.param, code="invalid_grammar") from None
+        message = f"Invalid '{param}': it takes longer than {MAX_COMPILE_S:g} s to compile."
+        raise InvalidParameterError(message, param=param, code="invalid_grammar") from None
 
 
 def find_wanted(request: StructuredFields) -> Wanted | None:

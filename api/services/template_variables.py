@@ -47,6 +47,13 @@ def verify_template_knows(template: ChatTemplate, name: str) -> None:
         )
 
 
+def is_thinking_off(context: ServerContext, request: ChatCompletionRequest) -> bool:
+    """Whether the template was told that the model is not to think."""
+    given = context.settings.default_chat_template_kwargs | (request.chat_template_kwargs or {})
+    is_off = any(given.get(name) is False for name in THINKING_SWITCHES)
+    return is_off or request.reasoning_effort == "none"
+
+
 def _of_fields(
     context: ServerContext, request: ChatCompletionRequest, template: ChatTemplate
 ) -> dict[str, Any]:
