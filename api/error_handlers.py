@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import orjson
-from quart import Quart, Response, request
+from quart import Quart, Response, has_request_context, request
 from werkzeug.exceptions import HTTPException
 
 from api.access import request_state
@@ -56,7 +56,7 @@ def install_error_handlers(app: Quart, style: ErrorFormat) -> None:
 
 def error_response(error: APIError, style: ErrorFormat) -> Response:
     """The answer for `error`; routes of Anthropic's API have its style."""
-    is_anthropic = request.path.startswith(ANTHROPIC_PATH)
+    is_anthropic = has_request_context() and request.path.startswith(ANTHROPIC_PATH)
     return Response(
         orjson.dumps(error_body(error, "anthropic" if is_anthropic else style)),
         status=error.status,

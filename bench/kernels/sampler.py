@@ -63,12 +63,14 @@ def measure_sampler(num_rows: int, vocab_size: int, *, quick: bool) -> dict[str,
     is_sampling_R = jnp.ones((num_rows,), jnp.bool_)
     zero_R = jnp.zeros((num_rows,), jnp.int32)
     no_ban_RB = jnp.full((num_rows, 1), -1, jnp.int32)
+    all_RW = jnp.full((num_rows, -(-vocab_size // 32)), 0xFFFFFFFF, jnp.uint32)
 
     threshold = Threshold(chosen_search())
 
     def sample(state: Any) -> Any:
         arguments = (slot_R, is_sampling_R, jnp.asarray(parameters), zero_R, zero_R, no_ban_RB)
-        output, slots = sample_full(logits_RV, state[1], *arguments, min(20, vocab_size), threshold)
+        num_top = min(20, vocab_size)
+        output, slots = sample_full(logits_RV, state[1], *arguments, all_RW, num_top, threshold)
         return output.token_R, slots
 
     start = (zero_R, make_slot_state(num_rows, vocab_size))

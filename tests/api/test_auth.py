@@ -18,11 +18,20 @@ def test_only_these_routes_are_public(make_world):
     assert public == PUBLIC
 
 
-def test_only_metrics_is_for_the_operator(make_world):
+OPERATOR = {
+    "/metrics",
+    *("/pause", "/resume", "/is_paused", "/sleep", "/wake_up", "/is_sleeping"),
+    *("/abort_requests", "/reset_prefix_cache", "/reset_mm_cache", "/reset_encoder_cache"),
+    *("/release_kv_cache_memory", "/server_info", "/start_profile", "/stop_profile"),
+    *("/scale_elastic_ep", "/is_scaling_elastic_ep"),
+}
+
+
+def test_only_metrics_and_management_are_for_the_operator(make_world):
     app = make_world().app
     rules = app.url_map.iter_rules()
     operator = {r.rule for r in rules if is_for_operator(app.view_functions[r.endpoint])}
-    assert operator == {"/metrics"}
+    assert operator == OPERATOR
 
 
 async def test_every_other_route_asks_for_a_key(make_world):
