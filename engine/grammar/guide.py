@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from llguidance import LLMatcher
 from numpy.typing import NDArray
 
 from engine.errors import SequenceError
 from engine.grammar.thinking import ThinkingBudget, ends_with
-from engine.grammar.vocabulary import Vocabulary
 from engine.request import GenerateRequest
+
+if TYPE_CHECKING:  # the loop and the benchmarks of steps run without llguidance
+    from llguidance import LLMatcher
+
+    from engine.grammar.vocabulary import Vocabulary
 
 Words = NDArray[np.uint32]
 ALL = np.uint32(0xFFFFFFFF)
