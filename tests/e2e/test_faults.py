@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import random
+import time
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -12,11 +13,16 @@ from engine.config import EngineConfig
 from engine.core import EngineCore
 from engine.core_protocol import Stage
 from engine.errors import EngineError, SequenceError
-from engine.request import FinishReason, GenerateRequest, SamplingParams, TokenDelta
+from engine.grammar.library import GuideLibrary
+from engine.grammar.sources import from_regex
+from engine.grammar.vocabulary import Vocabulary, make_vocabulary
+from engine.request import FinishReason, GenerateRequest, Grammar, SamplingParams, TokenDelta
 from engine.runner.build import ReadyRunner, make_runner
 from engine.scheduler.scheduler import Scheduler
+from engine.text.tokenizer import Tokenizer
 
 STAGES = list(Stage)
+EVEN_WORDS = Grammar(source=from_regex("(<w[0-9]*[02468]>)*"))
 NUM_CALLS = 10
 
 
@@ -51,15 +57,19 @@ def requests(count: int = 5) -> list[GenerateRequest]:
             sampling=SamplingParams(
                 max_tokens=10, temperature=0.5 * (index % 2), seed=index, ignore_eos=True
             ),
+            grammar=EVEN_WORDS if index in (2, 3) else None,
         )
         for index in range(count)
     ]
 
 
-def run(ready: ReadyRunner, faults: FaultAt | None) -> dict[str, list[TokenDelta]]:
+def run(
+    ready: ReadyRunner, vocabulary: Vocabulary, faults: FaultAt | None
+) -> dict[str, list[TokenDelta]]:
     ready.runner.recover()
     scheduler = Scheduler(ready.scheduler_config, ready.info.eos_token_ids)
-    core = EngineCore(scheduler, ready.runner, faults=faults)
+    guides = GuideLibrary(lambda: vocabulary)
+    core = EngineCore(scheduler, ready.runner, faults=faults, guides=guides)
     gained: dict[str, list[TokenDelta]] = {}
     for request in requests():
         try:
@@ -71,6 +81,8 @@ def run(ready: ReadyRunner, faults: FaultAt | None) -> dict[str, list[TokenDelta
             gained.setdefault(delta.request_id, []).append(delta)
         if not core.has_work():
             break
+        if core.is_stalled:
+            time.sleep(0.01)  # a grammar is being compiled
     assert not core.has_work()
     assert core.stats.num_free_pages == core.stats.num_pages
     return gained
@@ -81,17 +93,29 @@ def tokens(deltas: list[TokenDelta]) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def healthy(ready: ReadyRunner) -> dict[str, list[int]]:
-    return {name: tokens(deltas) for name, deltas in run(ready, None).items()}
+def vocabulary(tiny_llama: pathlib.Path, ready: ReadyRunner) -> Vocabulary:
+    tokenizer = Tokenizer.from_folder(tiny_llama)
+    return make_vocabulary(tokenizer, ready.info.vocab_size, ready.info.eos_token_ids)
+
+
+@pytest.fixture(scope="module")
+def healthy(ready: ReadyRunner, vocabulary: Vocabulary) -> dict[str, list[int]]:
+    gained = {name: tokens(deltas) for name, deltas in run(ready, vocabulary, None).items()}
+    assert all(token % 2 == 0 for token in gained["r2"] + gained["r3"])
+    return gained
 
 
 @pytest.mark.parametrize("call_index", range(0, NUM_CALLS, 3))
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_fault_ends_its_victim_and_changes_no_other_byte(
-    ready: ReadyRunner, healthy: dict[str, list[int]], stage: Stage, call_index: int
+    ready: ReadyRunner,
+    vocabulary: Vocabulary,
+    healthy: dict[str, list[int]],
+    stage: Stage,
+    call_index: int,
 ) -> None:
     faults = FaultAt(stage, call_index if stage is not Stage.ADMIT else 0, victim="r2")
-    gained = run(ready, faults)
+    gained = run(ready, vocabulary, faults)
     assert faults.num_calls > 0
     bystanders = {name: tokens(deltas) for name, deltas in gained.items() if name != "r2"}
     assert bystanders == {name: ids for name, ids in healthy.items() if name != "r2"}
