@@ -101,7 +101,7 @@ REQUEST_HISTOGRAMS = (
 )
 
 SLEEP_OPERATIONS = ("sleep", "wake")
-FINISH_REASONS = ("stop", "length", "abort", "error")
+FINISH_REASONS = ("stop", "length", "repetition", "abort", "error")
 REJECTION_REASONS = (
     "max_num_queued_reqs", "max_num_queued_tokens", "draining", "model_loading", "suspended",
 )  # fmt: skip

@@ -29,10 +29,26 @@ class FinishReason(enum.StrEnum):
     """An end-of-sequence or stop token, or (set by the API worker) a stop string."""
     LENGTH = "length"
     """`max_tokens` or the model's context is used up."""
+    REPETITION = "repetition"
+    """The output repeats itself as `SamplingParams.repetition_detection` describes."""
     ABORT = "abort"
     """The client went away or asked for it."""
     ERROR = "error"
     """`TokenDelta.error` says what happened."""
+
+
+class RepetitionDetection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When an output counts as stuck: it ends with one pattern, so many times over.
+
+    Attributes:
+        max_pattern_size: longest pattern looked for, in tokens; 0 looks for none.
+        min_pattern_size: shortest one; 0 means 1.
+        min_count: times the pattern must stand at the end, one after another.
+    """
+
+    max_pattern_size: int = 0
+    min_pattern_size: int = 0
+    min_count: int = 0
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -48,6 +64,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         prompt_logprobs: the same for prompt tokens.
         stop_token_ids: besides the model's own end-of-sequence ids.
         bad_words_token_ids: token sequences that must not be completed.
+        repetition_detection: ends an output that repeats itself, once it has `min_tokens`.
         thinking_token_budget: most tokens inside `GenerateRequest.reasoning`; None is unlimited.
     """
 
@@ -69,6 +86,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     logprobs: int | None = None
     prompt_logprobs: int | None = None
     thinking_token_budget: int | None = None
+    repetition_detection: RepetitionDetection | None = None
 
 
 class Grammar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -20,6 +20,7 @@ from engine.request import (
     MAX_STOP_STRINGS,
     GenerateRequest,
     ModelInfo,
+    RepetitionDetection,
     SamplingParams,
 )
 from engine.sampling.bad_words import MAX_STEP_BANS, max_step_bans
@@ -71,6 +72,13 @@ RANGES: dict[str, Range] = {
 }
 """Limits of the fields of `SamplingParams` that do not depend on the model."""
 
+REPETITION_RANGES = {
+    "max_pattern_size": Range(0, 256, is_integer=True),
+    "min_pattern_size": Range(0, 256, is_integer=True),
+    "min_count": Range(0, 4096, is_integer=True),
+}
+"""Each settled token is compared with this many before it: the bounds keep that to microseconds."""
+
 NUM_SEQUENCES = Range(1, MAX_SEQUENCES_PER_REQUEST, is_integer=True)
 LOGIT_BIAS = Range(-100, 100)
 
@@ -86,12 +94,32 @@ def verify_sampling(sampling: SamplingParams, info: ModelInfo, names: Names | No
         value = getattr(sampling, field)
         if value is not None:
             limits.verify(value, spelled.get(field, field))
+    _verify_repetition(sampling.repetition_detection)
     _verify_logprobs(sampling, info, spelled)
     _verify_min_tokens(sampling)
     _verify_logit_bias(sampling.logit_bias, info.vocab_size)
     _verify_ids("stop_token_ids", sampling.stop_token_ids, info.vocab_size)
     _verify_allowed_ids(sampling.allowed_token_ids, info.vocab_size)
     _verify_bad_words(sampling.bad_words_token_ids, info.vocab_size)
+
+
+def _verify_repetition(limits: RepetitionDetection | None) -> None:
+    if limits is None:
+        return
+    for field, allowed in REPETITION_RANGES.items():
+        allowed.verify(getattr(limits, field), f"repetition_detection.{field}")
+    if limits.min_pattern_size > limits.max_pattern_size:
+        raise InvalidParameterError(
+            "Invalid 'repetition_detection.min_pattern_size': it is above 'max_pattern_size'.",
+            param="repetition_detection.min_pattern_size",
+        )
+    if limits.max_pattern_size and limits.min_count < 2:
+        raise InvalidParameterError(
+            "Invalid 'repetition_detection.min_count': integer below minimum value. "
+            f"Expected a value >= 2, but got {limits.min_count} instead.",
+            param="repetition_detection.min_count",
+            code="integer_below_min_value",
+        )
 
 
 def verify_request(

@@ -167,7 +167,7 @@ class MessageResponse(pydantic.BaseModel):
     role: Literal["assistant"]
     content: list[dict[str, Any]]
     model: str
-    stop_reason: Literal["end_turn", "max_tokens", "stop_sequence", "tool_use"] | None
+    stop_reason: Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn"] | None
     stop_sequence: str | None
     usage: MessageUsage
 

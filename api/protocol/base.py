@@ -52,6 +52,14 @@ class StreamOptions(RequestModel):
     include_obfuscation: bool | None = None
 
 
+class RepetitionDetectionField(RequestModel):
+    """When an output counts as stuck; see `engine.request.RepetitionDetection`."""
+
+    max_pattern_size: int = 0
+    min_pattern_size: int = 0
+    min_count: int = 0
+
+
 class SamplingFields(RequestModel):
     """How tokens are chosen, when generation ends, and what becomes text."""
 
@@ -77,6 +85,7 @@ class SamplingFields(RequestModel):
     stop_token_ids: Ids | None = None
     include_stop_str_in_output: bool | None = False
     ignore_eos: bool | None = False
+    repetition_detection: RepetitionDetectionField | None = None
 
     # what becomes text
     skip_special_tokens: bool | None = True

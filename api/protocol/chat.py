@@ -117,7 +117,13 @@ class ChatChoice(pydantic.BaseModel):
     message: ResponseMessage
     logprobs: ChoiceLogprobs | None
     finish_reason: Literal[
-        "stop", "length", "tool_calls", "content_filter", "function_call", "abort"
+        "stop",
+        "length",
+        "tool_calls",
+        "content_filter",
+        "function_call",
+        "repetition",
+        "abort",
     ]
     stop_reason: str | int | None
     token_ids: list[int] | None

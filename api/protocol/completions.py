@@ -41,7 +41,7 @@ class CompletionChoice(pydantic.BaseModel):
     index: int
     text: str
     logprobs: CompletionLogprobs | None
-    finish_reason: Literal["stop", "length", "content_filter", "abort"]
+    finish_reason: Literal["stop", "length", "content_filter", "repetition", "abort"]
     stop_reason: str | int | None
     token_ids: list[int] | None
     prompt_logprobs: list[Any] | None

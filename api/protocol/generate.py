@@ -54,7 +54,7 @@ class GenerateChoice(pydantic.BaseModel):
     """One continuation; `text` only in mode `text`."""
 
     index: int
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: Literal["stop", "length", "repetition", "abort"] | None
     stop_reason: str | int | None
     token_ids: list[int]
     routed_experts: None

@@ -31,7 +31,6 @@ _BOTH: dict[str, tuple[Any, ...]] = {
     "kv_transfer_params": _OFF,
     "ec_transfer_params": _OFF,
     "vllm_xargs": _OFF,
-    "repetition_detection": _OFF,
     "stream_interval": (None, 1),
 }
 
@@ -89,7 +88,6 @@ GENERATE_SAMPLING: dict[str, tuple[Any, ...]] = {
     "structured_outputs": _NULL,
     "thinking_token_budget": (None, -1),
     "logprob_token_ids": _OFF,
-    "repetition_detection": _OFF,
     "extra_args": _OFF,
     "logits_processors": _OFF,
     "watermarking": _OFF,

@@ -15,6 +15,9 @@ from engine.text.detokenizer import IncrementalDetokenizer
 from engine.text.stop import StopStringMatcher
 from engine.text.tokenizer import Tokenizer
 
+REPETITION_DETECTED = "repetition_detected"
+"""vLLM's `stop_reason` of an output that repeats itself."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSettings:
@@ -147,7 +150,9 @@ class SequenceOutput:
             return
         self._chunk.text += self._stops.flush()
         assert delta.finish_reason is not None
-        self._end(delta.finish_reason.value, delta.stop_token_id)
+        is_stuck = delta.finish_reason is FinishReason.REPETITION
+        cause = REPETITION_DETECTED if is_stuck else delta.stop_token_id
+        self._end(delta.finish_reason.value, cause)
 
     def _end(self, reason: str, cause: str | int | None) -> None:
         self.is_finished = True

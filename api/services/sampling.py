@@ -8,7 +8,7 @@ from typing import Any
 from api.context import ServerContext
 from api.protocol.base import SamplingFields
 from engine.errors import InvalidParameterError
-from engine.request import ModelInfo, SamplingParams
+from engine.request import ModelInfo, RepetitionDetection, SamplingParams
 from engine.text.tokenizer import Tokenizer
 from engine.validation import (
     NUM_SEQUENCES,
@@ -100,6 +100,7 @@ def build_sampling(
         min_tokens=request.min_tokens or 0,
         stop_token_ids=_optional_ids(request.stop_token_ids) or (),
         ignore_eos=bool(request.ignore_eos),
+        repetition_detection=_repetition_detection(request),
         seed=secrets.randbits(63) if request.seed is None else request.seed,
         logprobs=_alternatives(logprobs, info, names.get("logprobs", "logprobs")),
         prompt_logprobs=_alternatives(prompt_logprobs, info, "prompt_logprobs"),
@@ -152,6 +153,17 @@ def _alternatives(count: int | None, info: ModelInfo, param: str) -> int | None:
             code="integer_above_max_value",
         )
     return info.vocab_size
+
+
+def _repetition_detection(request: SamplingFields) -> RepetitionDetection | None:
+    given = request.repetition_detection
+    if given is None:
+        return None
+    return RepetitionDetection(
+        max_pattern_size=given.max_pattern_size,
+        min_pattern_size=given.min_pattern_size,
+        min_count=given.min_count,
+    )
 
 
 def _optional_ids(token_ids: list[int] | None) -> tuple[int, ...] | None:

@@ -15,6 +15,7 @@ from engine.errors import SequenceError
 from engine.grammar.guide import Guide
 from engine.request import ErrorInfo, FinishReason, Timings, TokenDelta, TokenLogprobs
 from engine.scheduler.plan import PlannedRow, RowResult
+from engine.scheduler.repetition import repeats
 from engine.scheduler.state import SchedulerState
 from engine.sequence import Sequence, SequenceStatus
 
@@ -96,7 +97,14 @@ def _reason_to_end(state: SchedulerState, sequence: Sequence, token_id: int) -> 
         return FinishReason.STOP
     if len(sequence.token_ids) >= sequence.max_num_tokens:
         return FinishReason.STOP if is_complete else FinishReason.LENGTH
-    return None
+    return FinishReason.REPETITION if _is_stuck(sequence) else None
+
+
+def _is_stuck(sequence: Sequence) -> bool:
+    limits, num_output = sequence.sampling.repetition_detection, sequence.num_output_tokens
+    if limits is None or num_output < sequence.sampling.min_tokens:
+        return False
+    return repeats(sequence.token_ids, num_output, limits)
 
 
 def _may_stop(sequence: Sequence) -> bool:

@@ -24,8 +24,11 @@ Event = dict[str, Any]
 STOP_REASONS = {
     "stop": "end_turn",
     "length": "max_tokens",
+    "repetition": "end_turn",
     "tool_calls": "tool_use",
+    "abort": "pause_turn",
 }
+"""An answer that the operator ended is one that may be gone on with."""
 _DELTAS = {
     "thinking": ("thinking_delta", "thinking"),
     "text": ("text_delta", "text"),
@@ -158,8 +161,7 @@ def _message(job: ChatJob) -> dict[str, Any]:
 def _ending(
     job: ChatJob, reason: str | None, cause: str | int | None, num_calls: int
 ) -> dict[str, Any]:
-    is_sequence = reason == "stop" and isinstance(cause, str)
-    if is_sequence:
+    if reason == "stop" and isinstance(cause, str):
         return {"stop_reason": "stop_sequence", "stop_sequence": cause}
     told = "tool_calls" if reason == "stop" and num_calls else reason
     return {"stop_reason": STOP_REASONS[told or "stop"], "stop_sequence": None}

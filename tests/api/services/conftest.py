@@ -90,6 +90,7 @@ class SpeakingEngine:
         steps_per_item: so many steps come out of `generate` at once.
         tokens_per_delta: as when steps waited for their reader and were merged.
         ends_with_eos: the last token is the end-of-sequence id, finish reason STOP.
+        end_reason: overrules the finish reason.
         failure: raised by `generate`; after `failure_after` items.
     """
 
@@ -98,6 +99,7 @@ class SpeakingEngine:
         self.steps_per_item = 1
         self.tokens_per_delta = 1
         self.ends_with_eos = False
+        self.end_reason: FinishReason | None = None
         self.failure: Exception | None = None
         self.failure_after = 0
         self.bad_delta: TokenDelta | None = None
@@ -153,6 +155,7 @@ class SpeakingEngine:
         is_cut = len(ids) > sampling.max_tokens or not self.ends_with_eos
         ids = ids[: sampling.max_tokens]
         reason = FinishReason.LENGTH if is_cut else FinishReason.STOP
+        reason = self.end_reason or reason
         size = self.tokens_per_delta
         pieces = [tuple(ids[start : start + size]) for start in range(0, len(ids), size)] or [()]
         return [

@@ -16,6 +16,7 @@ from api.parsers.reasoning import REASONING_PARSERS
 from api.parsers.tools import TOOL_PARSERS
 from api.services.anthropic.conversion import chat_body
 from api.services.anthropic.service import count_tokens, create_message
+from engine.request import FinishReason
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
@@ -204,3 +205,9 @@ async def test_a_failure_in_a_stream_is_one_error_event(saying: Any) -> None:
     assert found[-1]["error"]["type"] == "api_error"
     assert "secret" not in found[-1]["error"]["message"]
     assert [event.type for event in found[:1]] == ["message_start"]
+
+
+async def test_an_answer_the_operator_ended_is_a_paused_turn(saying: Any) -> None:
+    speaker = saying("hello")
+    speaker.engine.end_reason = FinishReason.ABORT
+    assert (await message(speaker)).stop_reason == "pause_turn"

@@ -10,6 +10,7 @@ import pytest
 
 from api.services import completion_wire
 from engine.errors import EngineDiedError, InvalidParameterError
+from engine.request import FinishReason
 from engine.text import Tokenizer
 
 
@@ -189,3 +190,32 @@ async def test_scores_of_many_prompts_let_others_take_turns(
     task.cancel()
     assert len(seen) >= 20
     assert all(before < after for before, after in itertools.pairwise(seen))
+
+
+async def test_an_output_that_repeats_itself_says_so(speaking: Any) -> None:
+    speaker = speaking("hello")
+    rule = {"max_pattern_size": 4, "min_count": 3}
+    speaker.engine.end_reason = FinishReason.REPETITION
+    answer = await speaker.complete(repetition_detection=rule)
+    given = speaker.sampling.repetition_detection
+    assert (given.max_pattern_size, given.min_pattern_size, given.min_count) == (4, 0, 3)
+    choice = answer["choices"][0]
+    assert (choice["finish_reason"], choice["stop_reason"]) == ("repetition", "repetition_detected")
+
+
+@pytest.mark.parametrize(
+    ("rule", "param"),
+    [
+        ({"max_pattern_size": 4}, "repetition_detection.min_count"),
+        ({"max_pattern_size": 4, "min_count": 1}, "repetition_detection.min_count"),
+        ({"max_pattern_size": -1}, "repetition_detection.max_pattern_size"),
+        ({"max_pattern_size": 10**6, "min_count": 2}, "repetition_detection.max_pattern_size"),
+        ({"min_pattern_size": 3, "min_count": 2}, "repetition_detection.min_pattern_size"),
+        ({"max_pattern_size": "4"}, "repetition_detection.max_pattern_size"),
+        ([], "repetition_detection"),
+    ],
+)
+async def test_a_bad_rule_of_repetition_is_named(speaking: Any, rule: Any, param: str) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        await speaking("x").complete(repetition_detection=rule)
+    assert caught.value.param == param

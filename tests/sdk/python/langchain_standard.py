@@ -21,22 +21,7 @@ BEYOND_THE_MODEL = {
 for name, reason in BEYOND_THE_MODEL.items():
     pytest.mark.xfail(
         reason=reason,
-        raises=(AssertionError, openai.BadRequestError, openai.LengthFinishReasonError),
-    )(getattr(ChatModelIntegrationTests, name))
-
-REFUSED_FOR_NOW = (
-    "test_bind_runnables_as_tools",
-    "test_tool_choice",
-    "test_structured_few_shot_examples",
-    "test_structured_output",
-    "test_structured_output_async",
-    "test_structured_output_pydantic_2_v1",
-    "test_structured_output_optional_param",
-)
-for name in REFUSED_FOR_NOW:
-    pytest.mark.xfail(
-        reason="response_format and calls that are forced are refused by name for now",
-        raises=openai.BadRequestError,
+        raises=(AssertionError, openai.LengthFinishReasonError),
     )(getattr(ChatModelIntegrationTests, name))
 
 
