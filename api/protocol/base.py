@@ -118,6 +118,10 @@ class GenerationFields(SamplingFields):
     return_token_ids: bool | None = None
     return_tokens_as_token_ids: bool | None = None
 
+    # another search than one token at a time (vLLM)
+    use_beam_search: bool | None = False
+    length_penalty: float | None = 1.0
+
     # how the request is handled
     priority: int | None = 0
     request_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None

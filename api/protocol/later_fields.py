@@ -16,8 +16,6 @@ _OFF: tuple[Any, ...] = (None, False, [], {}, "")
 _NULL: tuple[Any, ...] = (None,)
 
 _BOTH: dict[str, tuple[Any, ...]] = {
-    "use_beam_search": _OFF,
-    "length_penalty": (None, 1, 1.0),
     "watermarking": _OFF,
     "logprob_token_ids": _OFF,
     "prompt_embeds": _OFF,

@@ -13,6 +13,7 @@ from api.context import ServerContext
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.later_fields import CHAT, refuse_later_fields, refuse_media
 from api.protocol.parse import parse_body
+from api.services import beams
 from api.services.chat_grammar import build_chat_grammar
 from api.services.chat_job import ChatJob
 from api.services.chat_reading import (
@@ -75,6 +76,7 @@ async def prepare(
     verify_streaming(request)
     verify_special_spacing(context, request)
     num_top = _num_top(request)
+    run = beams.runner(context, request)
     count = num_sequences(request)
     limit, param = _requested_max_tokens(request)
     plan = plan_tools(request)
@@ -113,13 +115,14 @@ async def prepare(
         reasoning=reasoning_span(context, formats, is_open=is_open),
     )
     verify_request(generate, info, prompt_param="messages")
+    beams.verify_unconstrained(request, generate)
     settings = output_settings(context, formats, request, text)
     return ChatJob(
         context=context,
         request=request,
         identity=identity,
         prompt=dataclasses.replace(rendered, token_ids=token_ids),
-        generation=Generation(context, generate, settings),
+        generation=Generation(context, generate, settings, run),
         plan=plan,
         reading=make_reading(formats, request, plan, text),
         role=_role(context, request),

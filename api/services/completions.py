@@ -11,6 +11,7 @@ from api.context import ServerContext
 from api.protocol.completions import MAX_PROMPTS, CompletionRequest
 from api.protocol.later_fields import COMPLETIONS, refuse_later_fields
 from api.protocol.parse import parse_body
+from api.services import beams
 from api.services.completion_wire import CompletionEvents, CompletionJob, whole_answer
 from api.services.encoding import encode_text, truncate
 from api.services.events import EventStream, ended
@@ -67,6 +68,7 @@ async def prepare(
     verify_streaming(request)
     verify_special_spacing(context, request)
     verify_infill(context.tokenizer, request)
+    run = beams.runner(context, request)
     count = num_sequences(request)
     given = split_prompts(request)
     if len(given) * count > MAX_CHOICES:
@@ -87,7 +89,8 @@ async def prepare(
             shared = _sampling(context, request, count, max_tokens)
         generate = _generate_request(request, identity, index, prompt, shared, grammar=grammar)
         verify_request(generate, context.engine.info)
-        generations.append(Generation(context, generate, OutputSettings.of(request)))
+        beams.verify_unconstrained(request, generate)
+        generations.append(Generation(context, generate, OutputSettings.of(request), run))
     return CompletionJob(
         context=context,
         request=request,

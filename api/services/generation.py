@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from api.context import ServerContext
@@ -21,6 +21,7 @@ from engine.errors import EngineDiedError, OverloadedError, SuspendedError
 from engine.request import FinishReason, GenerateRequest, TokenDelta, TokenLogprobs
 from engine.scheduler.settling import INVALID_RESULT
 
+Run = Callable[[GenerateRequest], AsyncGenerator[list[TokenDelta], None]]
 PromptLogprobs = tuple[TokenLogprobs | None, ...]
 
 REJECTIONS = {OverloadedError: "max_num_queued_reqs", SuspendedError: "suspended"}
@@ -62,9 +63,15 @@ class Generation:
     """
 
     def __init__(
-        self, context: ServerContext, request: GenerateRequest, settings: OutputSettings
+        self,
+        context: ServerContext,
+        request: GenerateRequest,
+        settings: OutputSettings,
+        run: Run | None = None,
     ) -> None:
+        """`run` is `context.engine.generate` unless something else answers the request."""
         self._context = context
+        self._run = run or context.engine.generate
         self.request = request
         self._outputs = [
             SequenceOutput(index, context.tokenizer, settings)
@@ -99,7 +106,7 @@ class Generation:
             len(request.prompt_token_ids), request.num_sequences, request.sampling.max_tokens
         )
         try:
-            async with contextlib.aclosing(self._context.engine.generate(request)) as stream:
+            async with contextlib.aclosing(self._run(request)) as stream:
                 async for deltas in stream:
                     chunks = self._take(deltas, tracker)
                     await self._abort_stopped()

@@ -1,0 +1,58 @@
+"""`use_beam_search` in both services: shapes, usage, and what does not go with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine.errors import InvalidParameterError
+
+
+@pytest.mark.parametrize("kind", ["chat", "complete"])
+async def test_choices_are_the_beams_best_first(speaking: Any, kind: str) -> None:
+    speaker = speaking("x")
+    fields = {"use_beam_search": True, "n": 2, "max_tokens": 3, "length_penalty": 0.5}
+    answer = await getattr(speaker, kind)(**fields)
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1]
+    assert all(choice["finish_reason"] == "length" for choice in answer["choices"])
+    assert answer["usage"]["completion_tokens"] == 6
+    sampled = [request.sampling for request in speaker.engine.requests]
+    assert {(each.max_tokens, each.logprobs) for each in sampled} == {(1, 4)}
+    assert len(sampled) == 1 + 2 + 2
+
+
+async def test_a_stream_has_the_whole_answers_text(speaking: Any) -> None:
+    fields: dict[str, Any] = {"use_beam_search": True, "n": 2, "max_tokens": 3, "logprobs": 1}
+    whole = await speaking("x").complete(**fields)
+    events = await speaking("x").complete_stream(**fields)
+    for index, choice in enumerate(whole["choices"]):
+        chunks = [c for e in events[:-1] for c in e["choices"] if c["index"] == index]
+        assert "".join(c["text"] for c in chunks) == choice["text"]
+        assert chunks[-1]["finish_reason"] == choice["finish_reason"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"temperature": 0.5}, "temperature"),
+        ({"top_p": 0.5}, "top_p"),
+        ({"presence_penalty": 1.0}, "presence_penalty"),
+        ({"logit_bias": {"1": 1}}, "logit_bias"),
+        ({"bad_words": ["a"]}, "bad_words"),
+        ({"n": 11}, "n"),
+        ({"best_of": 2}, "best_of"),
+        ({"length_penalty": 1e300}, "length_penalty"),
+        ({"guided_regex": "a+"}, "guided_regex"),
+        ({"use_beam_search": "yes"}, "use_beam_search"),
+        ({"use_beam_search": False, "length_penalty": 2.0}, "length_penalty"),
+    ],
+)
+async def test_what_beams_cannot_do_is_refused_by_name(
+    speaking: Any, fields: dict[str, Any], param: str
+) -> None:
+    speaker = speaking("x")
+    with pytest.raises(InvalidParameterError) as caught:
+        await speaker.complete(**{"use_beam_search": True, "max_tokens": 3, **fields})
+    assert caught.value.param == param
+    assert speaker.engine.requests == []
