@@ -19,6 +19,7 @@ from api.services.tool_plan import ToolPlan
 from engine.grammar.vocabulary import Vocabulary
 from engine.request import Grammar
 
+RESPONSE_FORMAT = "response_format"
 _CALLS, _FORMAT = "calls", "format"
 
 
@@ -38,11 +39,16 @@ class Enforced:
 
     @property
     def holds_calls(self) -> bool:
-        """Whether calls are part of the grammar."""
+        """Whether calls are part of the grammar.
+
+        OpenAI's `response_format` is about answers that call nothing; vLLM's fields about all of
+        the text.
+        """
         plan = self.plan
         if plan.mode == "none":
             return False
-        return plan.is_forced or plan.is_restricted or plan.has_strict or self.wanted is not None
+        is_beside_calls = self.wanted is not None and self.wanted.param.startswith(RESPONSE_FORMAT)
+        return plan.is_forced or plan.is_restricted or plan.has_strict or is_beside_calls
 
     @property
     def param(self) -> str:

@@ -10,13 +10,13 @@ from api.protocol.tools import CustomDefinition, FunctionTool, Tool
 
 
 def template_tools(tools: Sequence[Tool]) -> list[dict[str, Any]]:
-    """One object per tool, without what the client left out."""
+    """One object per tool; what the client left out is null, as in vLLM's prompts."""
     return [{"type": "function", "function": _function(tool)} for tool in tools]
 
 
 def _function(tool: Tool) -> dict[str, Any]:
     if isinstance(tool, FunctionTool):
-        return tool.function.model_dump(exclude_none=True, include=_SHOWN)
+        return tool.function.model_dump(include=_SHOWN)
     custom = tool.custom
     described = "\n".join(filter(None, (custom.description, _format_note(custom))))
     schema = {

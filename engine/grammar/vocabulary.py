@@ -43,7 +43,7 @@ def make_vocabulary(
     if not eos:
         raise ModelFormatError("The model names no end-of-sequence id: no output could be complete")
     try:
-        trie = _canonical(tokenizer, vocab_size, eos) or _spelled_out(tokenizer, vocab_size, eos)
+        trie = _trie(tokenizer, vocab_size, eos)
     except ValueError as error:
         raise ModelFormatError("The tokenizer's tokens cannot be told as bytes") from error
     special_ids = {
@@ -56,28 +56,24 @@ def make_vocabulary(
     return Vocabulary(trie, tuple(eos), -(-vocab_size // 32), special_ids)
 
 
-def _canonical(tokenizer: Tokenizer, vocab_size: int, eos: list[int]) -> LLTokenizer | None:
-    """With llguidance's own reader, which also knows how a text is split into tokens; None for
-    kinds of tokenizer that it cannot read."""
-    try:
-        num_ids = max(vocab_size, tokenizer.vocab_size)
-        return LLTokenizer(tokenizer.to_json(), n_vocab=num_ids, eos_token=eos)
-    except ValueError:
-        return None
+def _trie(tokenizer: Tokenizer, vocab_size: int, eos: list[int]) -> LLTokenizer:
+    """Of our own reading of the tokens, not llguidance's.
 
-
-def _spelled_out(tokenizer: Tokenizer, vocab_size: int, eos: list[int]) -> LLTokenizer:
+    Where a grammar leaves but one text, llguidance admits only the tokens that the tokenizer would
+    split it into. Its own reader takes added tokens such as `<tool_call>` for special ones and
+    reads their names in a text as those tokens, which it then refuses as no text.
+    """
     return LLTokenizer(_Pieces(tokenizer, vocab_size, eos[0]), eos_token=eos)  # pyright: ignore[reportArgumentType]
 
 
 class _Pieces:
-    """What llguidance wants of a tokenizer it cannot read: the bytes of every id."""
+    """What llguidance wants of a tokenizer: the bytes of every id."""
 
     is_tokenizer_wrapper = True
     bos_token_id = None
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int, eos_token_id: int) -> None:
-        self._tokenizer = tokenizer
+        self._tokenizer = tokenizer.reading_names_as_text()
         self.eos_token_id = eos_token_id
         self.special_token_ids = sorted(tokenizer.special_ids | {eos_token_id})
         self.tokens = [

@@ -93,6 +93,12 @@ class Tokenizer:
         """A token alone as text, U+FFFD standing for parts of characters."""
         return self.token_bytes(token_id).decode("utf-8", "replace")
 
+    def reading_names_as_text(self) -> Tokenizer:
+        """The same vocabulary, but the name of a special token in a text is a text like any."""
+        backend = Backend.from_str(self.to_json())
+        backend.encode_special_tokens = True
+        return Tokenizer(backend, self.config)
+
     def to_json(self) -> str:
         """The whole tokenizer as the text of a tokenizer.json."""
         return self._backend.to_str()

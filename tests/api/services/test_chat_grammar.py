@@ -98,6 +98,12 @@ async def test_the_grammar_says_what_was_asked_for(
     assert [text for text in never_said if accepts(speaker, text)] == []
 
 
+async def test_vllms_fields_hold_all_of_the_text_beside_tools(speaker: Any) -> None:
+    await speaker.chat(tools=[LOOK], structured_outputs={"choice": ["hello"]})
+    assert accepts(speaker, "hello")
+    assert not accepts(speaker, call("look", LOOK_ROME))
+
+
 async def test_tools_that_need_no_call_and_no_schema_need_no_grammar(speaker: Any) -> None:
     await speaker.chat(tools=[LOOK, RUN])
     assert speaker.engine.requests[-1].grammar is None

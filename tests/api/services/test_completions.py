@@ -151,7 +151,6 @@ async def test_closing_a_stream_aborts_every_prompt(speaking: Any) -> None:
         ({"best_of": 3, "n": 1, "stream": True}, "best_of"),
         ({"suffix": "end"}, "suffix"),
         ({"prompt_embeds": "AAAA"}, "prompt_embeds"),
-        ({"use_beam_search": True}, "use_beam_search"),
         ({"guided_regex": "(a"}, "guided_regex"),
     ],
 )

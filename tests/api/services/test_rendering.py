@@ -33,7 +33,8 @@ async def prompt(speaker: Any, **fields: Any) -> str:
 async def test_tools_are_shown_as_functions_without_our_fields(speaking: Any) -> None:
     speaker = speaking(template=TEMPLATE)
     text = await prompt(speaker, tools=[F], tool_choice="none")
-    assert text.startswith('{"type": "function", "function": {"name": "f", "parameters": {}}}\n')
+    function = '{"name": "f", "description": null, "parameters": {}}'
+    assert text.startswith(f'{{"type": "function", "function": {function}}}\n')
 
 
 async def test_a_custom_tool_is_shown_as_a_function_of_one_text(speaking: Any) -> None:

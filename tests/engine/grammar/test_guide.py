@@ -3,13 +3,21 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from llguidance import LLMatcher
+from tokenizers import AddedToken, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer as Backend
 
 from engine.errors import SequenceError
+from engine.grammar.compile import compile_grammar
+from engine.grammar.sources import from_choice
+from engine.grammar.vocabulary import make_vocabulary
+from engine.request import Grammar
 from engine.text.tokenizer import Tokenizer
 
 VOCAB_SIZE, EOS = 1100, 0
+BYTES = {char: i for i, char in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
 DATE = r"[0-9]{4}-(0[1-9]|1[0-2])"
 ANY_ID = set(range(VOCAB_SIZE))
 
@@ -81,3 +89,28 @@ def test_ignore_eos_keeps_a_repetition_going(follow: Any, tokenizer: Tokenizer) 
     assert sequences[1].allowed() == {EOS}
     sequences[1].push(EOS, EOS)
     assert sequences[1].allowed() == {EOS}
+
+
+@pytest.mark.parametrize("special", [True, False], ids=["special", "added"])
+def test_the_names_of_added_tokens_in_a_text_can_be_written(special: bool) -> None:
+    """A grammar that leaves but one text once admitted tokens that its matcher then refused."""
+    backend = Backend(models.BPE(vocab=BYTES, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(["<end>"])
+    backend.add_tokens([AddedToken("<tool_call>", special=special)])
+    tokenizer = Tokenizer(backend)
+    end, added = len(BYTES), len(BYTES) + 1
+    vocabulary = make_vocabulary(tokenizer, added + 1, (end,))
+    text = "a<tool_call>b<end>"
+    grammar = Grammar(source=from_choice([text]), param="choice")
+    matcher = compile_grammar(grammar, vocabulary)
+    token_ids: list[int] = []
+    while not matcher.is_stopped():
+        mask_W = np.frombuffer(matcher.compute_bitmask(), np.uint32)
+        allowed = [i for i in range(added + 1) if mask_W[i // 32] >> np.uint32(i % 32) & 1]
+        token_ids.append(allowed[-1])
+        assert matcher.consume_token(allowed[-1])
+    assert tokenizer.decode(token_ids, skip_special_tokens=False) == text
+    assert (added in token_ids) is not special
+    assert end not in token_ids
