@@ -16,6 +16,7 @@ class Endpoint:
         path: in OpenAPI's spelling, `/v1/models/{name}`.
         query, body, response: `module:class` of a pydantic model; "" = none.
         is_body_optional: no body means all defaults.
+        error: the model of every answer that is no success.
         media: content type of a success without `response`.
         can_stream: answers `text/event-stream` when the body says `stream: true`.
         reach: who may call it: everyone, holders of a key, or the operator (a key, or a
@@ -31,5 +32,6 @@ class Endpoint:
     is_body_optional: bool = False
     response: str = ""
     media: str = ""
+    error: str = "api.operation_schemas:ErrorEnvelope"
     can_stream: bool = False
     reach: Reach = "key"

@@ -36,6 +36,7 @@ ENDPOINTS = (
         summary="Answer a conversation (Anthropic).",
         tag="Generation",
         body="api.protocol.anthropic:MessagesRequest",
+        error="api.operation_schemas:AnthropicErrorEnvelope",
         response="api.protocol.anthropic:MessageResponse",
         can_stream=True,
     ),
@@ -45,6 +46,7 @@ ENDPOINTS = (
         summary="Count the tokens of a conversation (Anthropic).",
         tag="Tokens",
         body="api.protocol.anthropic:CountTokensRequest",
+        error="api.operation_schemas:AnthropicErrorEnvelope",
         response="api.protocol.anthropic:CountTokensResponse",
     ),
     Endpoint(

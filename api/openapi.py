@@ -15,7 +15,12 @@ from api.settings import ServerSettings
 Document = dict[str, Any]
 
 REF_TEMPLATE = "#/components/schemas/{model}"
-ERROR_SCHEMA = "api.operation_schemas:ErrorEnvelope"
+EVENT_SCHEMA: Document = {
+    "type": "object",
+    "properties": {"data": {"type": "string"}, "event": {"type": "string"}},
+}
+"""Of each server-sent event."""
+
 ERROR_STATUSES = {
     "common": {
         "400": "The request is not valid.",
@@ -59,8 +64,9 @@ def _is_switched_off(endpoint: Endpoint, settings: ServerSettings) -> bool:
 
 def _schemas(endpoints: list[Endpoint]) -> tuple[dict[str, Document], Document]:
     """References by `module:class`, and the definitions they point to."""
-    names = {ERROR_SCHEMA: "serialization"}
+    names: dict[str, str] = {}
     for endpoint in endpoints:
+        names[endpoint.error] = "serialization"
         if endpoint.response:
             names[endpoint.response] = "serialization"
         if endpoint.body:
@@ -132,7 +138,7 @@ def _success(endpoint: Endpoint, references: dict[str, Document]) -> Document:
     if endpoint.media:
         content[endpoint.media] = {"schema": {}}
     if endpoint.can_stream:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": EVENT_SCHEMA}
     return {"description": "Success.", **({"content": content} if content else {})}
 
 
@@ -144,7 +150,7 @@ def _errors(endpoint: Endpoint, references: dict[str, Document]) -> Document:
         statuses |= ERROR_STATUSES["management"]
     if endpoint.method == "POST":
         statuses |= ERROR_STATUSES["body"]
-    content = {"application/json": {"schema": references[ERROR_SCHEMA]}}
+    content = {"application/json": {"schema": references[endpoint.error]}}
     return {
         status: {"description": text, "content": content}
         for status, text in sorted(statuses.items())

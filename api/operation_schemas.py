@@ -30,6 +30,20 @@ class ErrorDetail(pydantic.BaseModel):
     code: str | int | None
 
 
+class AnthropicErrorDetail(pydantic.BaseModel):
+    """What went wrong, in Anthropic's words."""
+
+    type: str
+    message: str
+
+
+class AnthropicErrorEnvelope(pydantic.BaseModel):
+    """The body of every answer of Anthropic's API that is not success."""
+
+    type: str
+    error: AnthropicErrorDetail
+
+
 class ErrorEnvelope(pydantic.BaseModel):
     """The body of every answer that is not success."""
 

@@ -19,7 +19,7 @@ from api.parsers.tools import ToolFormat
 from api.protocol.chat import ChatCompletionRequest
 from api.services.answer_grammar import Enforced, combined
 from api.services.chat_reading import mark_ids, tool_specs
-from api.services.structured import find_wanted, verified
+from api.services.structured import find_wanted, make_grammar, verified
 from api.services.template_variables import is_thinking_off
 from api.services.tool_plan import ToolPlan, is_strict, tool_name
 from engine.errors import InvalidParameterError
@@ -73,7 +73,9 @@ async def _verified(
     context: ServerContext, request: ChatCompletionRequest, enforced: Enforced
 ) -> Grammar:
     """With every schema if it can be; else without those that need not be enforced."""
-    specs = _specs(enforced.plan)
+    specs, wanted = _specs(enforced.plan), enforced.wanted
+    if wanted is not None:  # alone: behind thoughts or beside calls its faults show too late
+        await verified(context, lambda v: make_grammar(wanted, v.special_ids), wanted.param)
     try:
         return await verified(context, partial(combined, enforced, specs), enforced.param)
     except InvalidParameterError:

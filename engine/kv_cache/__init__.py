@@ -3,5 +3,5 @@
 page_pool       every page is trash, free, cached or owned; counts references
 prefix_cache    a chain of hashes names what a full page holds
 sequence_pages  the two above seen from one sequence, and the page table the device reads
-layout, sizing  bytes of a page; how many pages a device can hold
+sizing          how many pages a device can hold
 """
