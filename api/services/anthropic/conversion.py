@@ -18,13 +18,11 @@ from api.protocol.anthropic import (
     ToolResultBlock,
     ToolUseBlock,
 )
+from api.services.template_variables import THINKING_SWITCHES
 from engine.errors import InvalidParameterError
 from engine.text.chat_template import ChatTemplate
 
 Fields = dict[str, Any]
-
-THINKING_SWITCHES = ("enable_thinking", "thinking")
-"""Variables by which chat templates turn thinking on or off."""
 
 RENAMED = {
     "max_completion_tokens": "max_tokens",
