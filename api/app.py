@@ -6,9 +6,9 @@ import importlib
 from collections.abc import Sequence
 from typing import Any, cast
 
-from quart import Blueprint, Quart, g, request
+from quart import Blueprint, Quart, g, request, websocket
 
-from api.access import AccessMiddleware, ASGIApp, request_state
+from api.access import AccessMiddleware, ASGIApp, choose_request_id, request_state
 from api.auth import Access, is_for_operator, is_public
 from api.context import EXTENSION, ServerContext, ServerState
 from api.cors import install_cors
@@ -92,12 +92,16 @@ def _install_guard(app: Quart, state: ServerState) -> None:
         view = app.view_functions.get(request.endpoint or "")
         if request.url_rule is not None:
             exchange.handler = request.url_rule.rule
-        access.verify(view, request.headers, _client(request.scope))
+        g.tenant = access.verify(view, request.headers, _client(request.scope))
         if not is_public(view) and _is_work(state, view):
             _admit(state)
 
     async def guard_websocket() -> None:
-        raise APIError("There is no WebSocket at this URL.", status=404, code="unknown_url")
+        view = app.view_functions.get(websocket.endpoint or "")
+        g.request_id = choose_request_id(websocket.headers.get("x-request-id"))
+        g.tenant = access.verify(view, websocket.headers, _client(websocket.scope))
+        if websocket.url_rule is None:
+            raise APIError("There is no WebSocket at this URL.", status=404, code="unknown_url")
 
     app.before_request(guard)
     app.before_websocket(guard_websocket)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from api.errors import APIError
+from api.tenant import ANYONE, ANYONE_HERE, Tenant, tenant_of_key
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -61,15 +62,16 @@ class Access:
     """Decides about requests by the configured keys."""
 
     def __init__(self, api_keys: tuple[str, ...]) -> None:
-        self._hashes = tuple(hash_key(key) for key in api_keys)
+        hashes = tuple(hash_key(key) for key in api_keys)
+        self._tenants = tuple((key_hash, tenant_of_key(key_hash)) for key_hash in hashes)
 
     def verify(
         self,
         view: Callable[..., Any] | None,
         headers: HeaderReader,
         client: tuple[str, int] | None,
-    ) -> None:
-        """Return if the client may call `view` (None: no route matched).
+    ) -> Tenant:
+        """Who the client is, if it may call `view` (None: no route matched).
 
         `client` is the peer's address as the server saw it; None for a Unix socket.
 
@@ -78,30 +80,35 @@ class Access:
                 a server that has no keys.
         """
         if is_public(view):
-            return
-        if self._hashes:
-            self._verify_key(given_key(headers))
-        elif is_for_operator(view) and not is_loopback(client):
+            return ANYONE
+        if self._tenants:
+            return self._tenant_of(given_key(headers))
+        if is_loopback(client):
+            return ANYONE_HERE
+        if is_for_operator(view):
             raise APIError(
                 "This endpoint is open to this machine only, unless an API key is configured.",
                 status=403,
                 code="forbidden",
             )
+        return ANYONE
 
-    def _verify_key(self, key: str | None) -> None:
+    def _tenant_of(self, key: str | None) -> Tenant:
         if key is None:
             raise _unauthorized(
                 "You didn't provide an API key. Provide it in an Authorization header using "
                 "Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
             )
-        if not self._is_known(key):
+        tenant = self._find(key)
+        if tenant is None:
             raise _unauthorized("Incorrect API key provided.")
+        return tenant
 
-    def _is_known(self, key: str) -> bool:
+    def _find(self, key: str) -> Tenant | None:
         """Compares with every key, so that time tells nothing about which one is near."""
         given = hash_key(key)
-        matches = [hmac.compare_digest(given, known) for known in self._hashes]
-        return any(matches)
+        matches = [tenant for known, tenant in self._tenants if hmac.compare_digest(given, known)]
+        return matches[0] if matches else None
 
 
 def given_key(headers: HeaderReader) -> str | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
-from quart import current_app
+from quart import current_app, g
 
 from api.errors import engine_failed, unavailable
 from api.model_formats import ModelFormats
 from api.readiness import Readiness
 from api.settings import ServerSettings
+from api.tenant import ANYONE, Tenant
 from engine.grammar.verify import GrammarVerifier
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class ServerContext:
         model_root: what `/v1/models` gives as `root`.
         created: Unix time of start, in seconds.
         grammars: verifies grammars and remembers what it found.
+        tenant: whom the work is done for: the caller in a request, set anew for work later on
+            (`for_tenant`).
     """
 
     settings: ServerSettings
@@ -47,6 +50,11 @@ class ServerContext:
     created: int
     formats: ModelFormats = dataclasses.field(default_factory=ModelFormats)
     grammars: GrammarVerifier = dataclasses.field(default_factory=GrammarVerifier)
+    tenant: Tenant = ANYONE
+
+    def for_tenant(self, tenant: Tenant) -> ServerContext:
+        """The same server, working for `tenant`."""
+        return dataclasses.replace(self, tenant=tenant)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -85,8 +93,13 @@ def server_state() -> ServerState:
     return cast(ServerState, current_app.extensions[EXTENSION])
 
 
+def caller() -> Tenant:
+    """Who makes the current request (or opened the current WebSocket)."""
+    return cast(Tenant, g.tenant)
+
+
 def context() -> ServerContext:
-    """The loaded server.
+    """The loaded server, working for the caller.
 
     Raises:
         APIError: 503, with retry-after while the model is loading, without when the engine is gone
@@ -98,4 +111,4 @@ def context() -> ServerContext:
     loaded = state.context
     if loaded is None:
         raise unavailable("The model is still loading.", "model_loading", retry_after_s=2.0)
-    return loaded
+    return loaded.for_tenant(caller())
