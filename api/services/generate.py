@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import secrets
 import time
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import orjson
@@ -19,6 +19,7 @@ from api.services import logprobs as wire
 from api.services.collect import Choice, collect
 from api.services.events import EventStream, ended
 from api.services.generation import Generation, begin, merge, usage_of
+from api.services.naming import naming, within
 from api.services.output import OutputChunk, OutputSettings
 from api.services.requests import (
     Answer,
@@ -33,6 +34,7 @@ from engine.validation import verify_request
 
 WEIGHT_VERSION = "default"
 _PREFIX = "generate-tokens-"
+_SAMPLING = within("sampling_params")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ async def generate_tokens(
         APIError, EngineError: the request was refused or failed.
     """
     refuse_later_fields(body, GENERATE)
-    with _naming_sampling_params():
+    with naming(_SAMPLING):
         refuse_later_fields(_object(body.get("sampling_params")), GENERATE_SAMPLING)
     strict = context.settings.strict_fields
     parsed = parse_body(GenerateTokensRequest, body, strict_fields=strict, known=GENERATE)
@@ -87,7 +89,7 @@ def _generate_request(
 ) -> GenerateRequest:
     fields = request.sampling_params
     room = context.engine.info.max_model_len - len(request.token_ids)
-    with _naming_sampling_params():
+    with naming(_SAMPLING):
         verify_special_spacing(context, fields)
         if fields.best_of is not None and fields.best_of != fields.num_choices:
             message = "Invalid 'best_of': only allowed when it equals 'n'."
@@ -117,21 +119,8 @@ def _generate_request(
     )
 
 
-@contextlib.contextmanager
-def _naming_sampling_params() -> Generator[None, None, None]:
-    """Errors name fields by their place in the body."""
-    try:
-        yield
-    except InvalidParameterError as error:
-        path = f"sampling_params.{error.param}"
-        message = str(error).replace(f"'{error.param}'", f"'{path}'")
-        raise InvalidParameterError(
-            message, param=path, code=error.code or "invalid_value"
-        ) from None
-
-
 def _unknown_sampling(body: Mapping[str, Any], strict: bool) -> tuple[str, ...]:
-    with _naming_sampling_params():
+    with naming(_SAMPLING):
         given = _object(body["sampling_params"])
         parsed = parse_body(GenerateSampling, given, strict_fields=strict, known=GENERATE_SAMPLING)
     return tuple(f"sampling_params.{name}" for name in parsed.unknown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import orjson
@@ -21,10 +21,10 @@ from api.services.chat import prepare
 from api.services.chat_job import ChatJob
 from api.services.events import EventStream, told
 from api.services.generation import begin, merge
+from api.services.naming import naming
 from api.services.rendering import render_chat
 from api.services.requests import Answer, verify_model
 from api.services.tool_plan import plan_tools, shown_tools
-from engine.errors import InvalidParameterError
 
 
 async def create_message(
@@ -57,7 +57,7 @@ async def count_tokens(context: ServerContext, body: Mapping[str, Any]) -> Answe
     parsed = parse_body(CountTokensRequest, body, strict_fields=strict)
     request = parsed.request
     verify_model(context, request.model)
-    with _in_our_words():
+    with naming(_spell):
         chat = _chat_request({"model": request.model} | _given(context, request))
         rendered = await render_chat(context, chat, shown_tools(context, plan_tools(chat)))
     answer = {"input_tokens": len(rendered.token_ids)}
@@ -67,7 +67,7 @@ async def count_tokens(context: ServerContext, body: Mapping[str, Any]) -> Answe
 async def _prepare(
     context: ServerContext, request: MessagesRequest, http_request_id: str | None
 ) -> ChatJob:
-    with _in_our_words():
+    with naming(_spell):
         chat = _chat_request(chat_body(request, context.chat_template))
         return await prepare(context, chat, http_request_id)
 
@@ -82,17 +82,10 @@ def _chat_request(body: dict[str, Any]) -> ChatCompletionRequest:
     return parse_body(ChatCompletionRequest, body, strict_fields=True, known=CHAT).request
 
 
-@contextlib.contextmanager
-def _in_our_words() -> Generator[None, None, None]:
-    """Errors name the fields of this API, not those of chat completions."""
-    try:
-        yield
-    except InvalidParameterError as error:
-        name = re.split(r"\W", error.param or "messages", maxsplit=1)[0]
-        param = RENAMED.get(name, name) + (error.param or "").removeprefix(name)
-        message = str(error).replace(f"'{error.param}'", f"'{param}'")
-        code = error.code or "invalid_value"
-        raise InvalidParameterError(message, param=param, code=code) from None
+def _spell(param: str) -> str:
+    """What this API calls a field of chat completions."""
+    name = re.split(r"\W", param, maxsplit=1)[0]
+    return RENAMED.get(name, name) + param.removeprefix(name)
 
 
 async def _ended(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
