@@ -23,6 +23,14 @@ ENDPOINTS = (
     ),
     Endpoint(
         method="POST",
+        path="/v1/chat/completions/batch",
+        summary="Answer several conversations at once, a choice for each.",
+        tag="Generation",
+        body="api.protocol.chat:BatchChatCompletionRequest",
+        response="api.protocol.chat:ChatCompletionResponse",
+    ),
+    Endpoint(
+        method="POST",
         path="/v1/completions",
         summary="Continue one or several prompts.",
         tag="Generation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from api.json_body import MAX_CONTAINERS, MAX_ELEMENTS, MAX_KEYS
+from api.protocol.chat import MAX_BATCH
 from api.protocol.completions import MAX_PROMPTS
 from api.protocol.messages import MAX_MESSAGES
 from api.protocol.tokenize import MAX_TEXTS
@@ -35,6 +36,7 @@ LIMITS: tuple[tuple[str, str], ...] = (
         f"{MAX_KEYS:,} members, {MAX_CONTAINERS:,} objects and arrays, {MAX_ELEMENTS:,} elements",
     ),
     ("`messages`", f"{MAX_MESSAGES:,}"),
+    ("conversations of one /v1/chat/completions/batch", f"{MAX_BATCH:,}"),
     ("`chat_template`", f"{MAX_TEMPLATE_CHARACTERS:,} characters"),
     ("prompts of one completion", f"{MAX_PROMPTS:,}"),
     ("prompts times sequences of one completion", f"{MAX_CHOICES:,}"),

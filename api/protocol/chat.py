@@ -12,13 +12,19 @@ from api.protocol.structured import StructuredFields
 from api.protocol.tools import FunctionCallChoice, Functions, ToolChoice, Tools
 from api.protocol.usage import Usage
 
+MAX_BATCH = 1024
+"""Conversations of one batch, as many as vLLM takes prompts."""
+
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
-class ChatCompletionRequest(GenerationFields, StructuredFields):
-    """The body. Fields of later versions are listed in `later_fields.CHAT`."""
+Conversation = Annotated[list[Message], pydantic.Field(min_length=1, max_length=MAX_MESSAGES)]
 
-    messages: Annotated[list[Message], pydantic.Field(min_length=1, max_length=MAX_MESSAGES)]
+
+class ChatFields(GenerationFields, StructuredFields):
+    """What a chat request says besides its messages. Fields of later versions are listed in
+    `later_fields.CHAT`."""
+
     max_completion_tokens: int | None = None
     logprobs: bool | None = False
     top_logprobs: int | None = None
@@ -45,6 +51,23 @@ class ChatCompletionRequest(GenerationFields, StructuredFields):
     chat_template_kwargs: dict[str, Any] | None = None
     documents: list[dict[str, Any]] | None = None
     return_prompt_text: bool | None = None
+
+
+class ChatCompletionRequest(ChatFields):
+    """The body of /v1/chat/completions."""
+
+    messages: Conversation
+
+
+class BatchChatCompletionRequest(ChatFields):
+    """The body of /v1/chat/completions/batch: several conversations with the same wishes."""
+
+    messages: Annotated[list[Conversation], pydantic.Field(min_length=1, max_length=MAX_BATCH)]
+
+    def conversation(self, index: int) -> ChatCompletionRequest:
+        """One of them alone."""
+        fields = dict(self) | {"messages": self.messages[index]}
+        return ChatCompletionRequest.model_construct(set(self.model_fields_set), **fields)
 
 
 class ResponseFunctionCall(pydantic.BaseModel):

@@ -12,10 +12,13 @@ from typing import Any, cast
 
 from engine.errors import InvalidParameterError
 
-_OFF: tuple[Any, ...] = (None, False, [], {}, "")
-_NULL: tuple[Any, ...] = (None,)
+Neutral = tuple[Any, ...]
+"""Values of a field that ask for nothing beyond what happens anyway."""
 
-_BOTH: dict[str, tuple[Any, ...]] = {
+_OFF: Neutral = (None, False, [], {}, "")
+_NULL: Neutral = (None,)
+
+_BOTH: dict[str, Neutral] = {
     "watermarking": _OFF,
     "logprob_token_ids": _OFF,
     "prompt_embeds": _OFF,
@@ -32,7 +35,7 @@ _BOTH: dict[str, tuple[Any, ...]] = {
     "stream_interval": (None, 1),
 }
 
-CHAT: dict[str, tuple[Any, ...]] = _BOTH | {
+CHAT: dict[str, Neutral] = _BOTH | {
     "modalities": (None, ["text"]),
     "audio": _NULL,
     "prediction": _NULL,
@@ -43,17 +46,17 @@ CHAT: dict[str, tuple[Any, ...]] = _BOTH | {
     "suffix": _OFF,
 }
 
-COMPLETIONS: dict[str, tuple[Any, ...]] = _BOTH | {
+COMPLETIONS: dict[str, Neutral] = _BOTH | {
     "thinking_token_budget": (None, -1),
     "store": _OFF,
 }
 
-TOKENIZE: dict[str, tuple[Any, ...]] = {
+TOKENIZE: dict[str, Neutral] = {
     "media_io_kwargs": _OFF,
     "mm_processor_kwargs": _OFF,
 }
 
-ANTHROPIC: dict[str, tuple[Any, ...]] = {
+ANTHROPIC: dict[str, Neutral] = {
     "container": _OFF,
     "context_management": _OFF,
     "mcp_servers": _OFF,
@@ -66,7 +69,7 @@ ANTHROPIC: dict[str, tuple[Any, ...]] = {
     "vllm_xargs": _OFF,
 }
 
-GENERATE: dict[str, tuple[Any, ...]] = {
+GENERATE: dict[str, Neutral] = {
     "token_offsets": _OFF,
     "features": _OFF,
     "content_parts": _OFF,
@@ -77,7 +80,7 @@ GENERATE: dict[str, tuple[Any, ...]] = {
     "ec_transfer_params": _OFF,
 }
 
-GENERATE_SAMPLING: dict[str, tuple[Any, ...]] = {
+GENERATE_SAMPLING: dict[str, Neutral] = {
     "output_kind": (None, 0, 1, 2),
     "detokenize": (None, True, False),
     "skip_clone": (None, True, False),
@@ -91,14 +94,20 @@ GENERATE_SAMPLING: dict[str, tuple[Any, ...]] = {
     "watermarking": _OFF,
 }
 
+_NOT_YET = "is not supported by this version of the server"
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 
 
-def refuse_later_fields(body: Mapping[str, Any], table: Mapping[str, tuple[Any, ...]]) -> None:
+def refuse_later_fields(body: Mapping[str, Any], table: Mapping[str, Neutral]) -> None:
     """Raise InvalidParameterError for the first field of `table` that asks for something."""
+    refuse_fields(body, table, _NOT_YET)
+
+
+def refuse_fields(body: Mapping[str, Any], table: Mapping[str, Neutral], reason: str) -> None:
+    """The same with another reason, the rest of a sentence that begins with the field."""
     for name, neutral in table.items():
         if name in body and not _is_neutral(body[name], neutral):
-            raise _unsupported(name)
+            raise _unsupported(name, reason)
 
 
 def refuse_media(body: Mapping[str, Any]) -> None:
@@ -126,14 +135,14 @@ def _objects(value: Any) -> list[dict[str, Any]]:
     return [cast(dict[str, Any], item) if isinstance(item, dict) else {} for item in items]
 
 
-def _is_neutral(value: Any, neutral: tuple[Any, ...]) -> bool:
+def _is_neutral(value: Any, neutral: Neutral) -> bool:
     """Equality that keeps true apart from 1."""
     return any(type(value) is type(item) and value == item for item in neutral)
 
 
-def _unsupported(name: str) -> InvalidParameterError:
+def _unsupported(name: str, reason: str = _NOT_YET) -> InvalidParameterError:
     return InvalidParameterError(
-        f"Unsupported parameter: '{name}' is not supported by this version of the server.",
+        f"Unsupported parameter: '{name}' {reason}.",
         param=name,
         code="unsupported_parameter",
     )

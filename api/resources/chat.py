@@ -8,6 +8,7 @@ from api.context import context
 from api.json_body import read_json_object
 from api.resources.answers import respond
 from api.services.chat import create_chat_completion
+from api.services.chat_batch import create_batch_chat_completion
 from api.sse import run_unless_disconnected
 
 blueprint = Blueprint("chat", __name__)
@@ -18,4 +19,12 @@ async def chat_completions() -> Response:
     """Answer a conversation."""
     body = await read_json_object(request)
     work = create_chat_completion(context(), body, g.request_id)
+    return respond(await run_unless_disconnected(work))
+
+
+@blueprint.post("/v1/chat/completions/batch")
+async def chat_completions_batch() -> Response:
+    """Answer several conversations."""
+    body = await read_json_object(request)
+    work = create_batch_chat_completion(context(), body, g.request_id)
     return respond(await run_unless_disconnected(work))

@@ -1,4 +1,4 @@
-"""A chat request that was accepted, and what all its answers have in common."""
+"""What all answers to one chat request have in common."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from engine.request import TokenLogprobs
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ChatJob:
-    """A request that was accepted.
+class ChatAnswer:
+    """How the answers to a chat request read, wherever their tokens come from.
 
     Attributes:
         plan: what the request wants of tools.
@@ -32,7 +32,6 @@ class ChatJob:
     request: ChatCompletionRequest
     identity: Identity
     prompt: RenderedPrompt
-    generation: Generation
     plan: ToolPlan
     reading: Reading
     role: str
@@ -68,6 +67,13 @@ class ChatJob:
         if reason != "stop" or not num_calls or self.plan.mode == "named":
             return reason
         return "function_call" if self.plan.is_legacy else "tool_calls"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChatJob(ChatAnswer):
+    """A request that was accepted, with the generation that answers it."""
+
+    generation: Generation
 
 
 def given_if(flag: bool | None, value: Any) -> Any:

@@ -2,52 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
 from api.services import logprobs as wire
-from api.services.chat_job import ChatJob, given_if
+from api.services.chat_job import ChatAnswer, ChatJob, given_if
 from api.services.chat_message import whole_message
 from api.services.collect import Choice, collect
-from api.services.generation import usage_of
+from api.services.generation import Usage, usage_of
 from api.services.reading import ChoiceReader
+
+Member = dict[str, Any]
 
 
 async def whole_answer(job: ChatJob) -> bytes:
     """The answer when `stream` is false, encoded."""
     choices = (await collect([job.generation], job.request.num_choices))[0]
-    tokenizer = job.context.tokenizer
-    answer: dict[str, Any] = {
-        "id": job.identity.response_id,
+    scores = wire.prompt_logprobs(job.context.tokenizer, job.generation.prompt_logprobs)
+    return encode_answer(
+        job,
+        [make_choice(job, index, choice) for index, choice in enumerate(choices)],
+        usage_of([job.generation]),
+        prompt_members(job, scores),
+    )
+
+
+async def batch_answer(jobs: Sequence[ChatJob]) -> bytes:
+    """One answer to several conversations, a choice for each."""
+    generations = [job.generation for job in jobs]
+    found = await collect(generations, num_choices=1)
+    choices = [make_choice(job, i, found[i][0]) for i, job in enumerate(jobs)]
+    return encode_answer(jobs[0], choices, usage_of(generations), NO_PROMPT)
+
+
+def encode_answer(
+    answer: ChatAnswer, choices: Sequence[Member], usage: Usage, prompt: Member
+) -> bytes:
+    """The whole answer as JSON.
+
+    Arguments:
+        prompt: what is told of the prompt, as `prompt_members` makes it.
+    """
+    members: Member = {
+        "id": answer.identity.response_id,
         "object": "chat.completion",
-        "created": job.identity.created,
-        "model": job.identity.model,
-        "choices": [_choice(job, index, choice) for index, choice in enumerate(choices)],
+        "created": answer.identity.created,
+        "model": answer.identity.model,
+        "choices": choices,
         "service_tier": "default",
-        "system_fingerprint": job.identity.fingerprint,
-        "usage": usage_of([job.generation]).as_dict(),
-        "prompt_logprobs": wire.prompt_logprobs(tokenizer, job.generation.prompt_logprobs),
-        "prompt_token_ids": given_if(job.request.return_token_ids, job.prompt.token_ids),
-        "prompt_text": given_if(job.request.return_prompt_text, job.prompt.text),
+        "system_fingerprint": answer.identity.fingerprint,
+        "usage": usage.as_dict(),
+        **prompt,
         "kv_transfer_params": None,
         "ec_transfer_params": None,
         "metrics": None,
     }
-    if job.request.metadata is not None:
-        answer["metadata"] = job.request.metadata
-    return orjson.dumps(answer)
+    if answer.request.metadata is not None:
+        members["metadata"] = answer.request.metadata
+    return orjson.dumps(members)
 
 
-def _choice(job: ChatJob, index: int, choice: Choice) -> dict[str, Any]:
-    reader = ChoiceReader(job.reading)
+NO_PROMPT: Member = {"prompt_logprobs": None, "prompt_token_ids": None, "prompt_text": None}
+
+
+def prompt_members(answer: ChatAnswer, scores: list[Any] | None) -> Member:
+    """What an answer tells of its prompt; `scores` are its log-probabilities."""
+    return {
+        "prompt_logprobs": scores,
+        "prompt_token_ids": given_if(answer.request.return_token_ids, answer.prompt.token_ids),
+        "prompt_text": given_if(answer.request.return_prompt_text, answer.prompt.text),
+    }
+
+
+def make_choice(answer: ChatAnswer, index: int, choice: Choice) -> Member:
+    """One choice of an answer."""
+    reader = ChoiceReader(answer.reading)
     deltas = reader.read(choice.text, is_last=True)
+    is_legacy = answer.plan.is_legacy
     return {
         "index": index,
-        "message": whole_message(job.role, deltas, echoed=job.echoed, is_legacy=job.plan.is_legacy),
-        "logprobs": job.logprobs(choice.logprobs),
-        "finish_reason": job.finish_reason(choice.finish_reason, reader.num_calls),
+        "message": whole_message(answer.role, deltas, echoed=answer.echoed, is_legacy=is_legacy),
+        "logprobs": answer.logprobs(choice.logprobs),
+        "finish_reason": answer.finish_reason(choice.finish_reason, reader.num_calls),
         "stop_reason": choice.stop_reason,
-        "token_ids": given_if(job.request.return_token_ids, choice.token_ids),
+        "token_ids": given_if(answer.request.return_token_ids, choice.token_ids),
         "routed_experts": None,
     }
