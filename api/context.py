@@ -17,6 +17,7 @@ from engine.grammar.verify import GrammarVerifier
 if TYPE_CHECKING:
     from api.limits import Admission
     from api.metrics import Metrics
+    from api.storage.store import Storage
     from engine.client_protocol import GenerationEngine
     from engine.config import EngineConfig
     from engine.text.chat_template import ChatTemplate
@@ -66,6 +67,7 @@ class ServerState:
             `api.serve`, None before.
         context: set when engine, tokenizer and template are all there; None while loading.
         config: the engine's choices; None in tests without an engine process.
+        storage: what outlives the process; None until it is open, and where there is none.
         failure: why the engine could not start or is gone for good; None while it may still come.
     """
 
@@ -74,6 +76,7 @@ class ServerState:
     admission: Admission
     engine: GenerationEngine | None = None
     context: ServerContext | None = None
+    storage: Storage | None = None
     failure: str | None = None
     config: EngineConfig | None = None
     readiness: Readiness = dataclasses.field(default_factory=Readiness)
@@ -112,3 +115,17 @@ def context() -> ServerContext:
     if loaded is None:
         raise unavailable("The model is still loading.", "model_loading", retry_after_s=2.0)
     return loaded.for_tenant(caller())
+
+
+def storage() -> Storage:
+    """The storage of the application that handles the current request.
+
+    Raises:
+        StorageError: 503, it is not open.
+    """
+    from api.storage.errors import StorageError
+
+    opened = server_state().storage
+    if opened is None:
+        raise StorageError
+    return opened

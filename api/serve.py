@@ -27,6 +27,7 @@ from api.lifecycle import Lifecycle
 from api.model_names import model_names
 from api.settings import ServerSettings
 from api.stats_log import logging_stats
+from api.storage_life import storage_of, verify_storage
 from engine.client_protocol import GenerationEngine
 from engine.config import EngineConfig
 from engine.errors import EngineError, SetupError
@@ -110,6 +111,7 @@ class Server:
         try:
             verify_model_is_there(self._config.model)
             verify_tls(hypercorn_config, self._settings)
+            verify_storage(self._settings)
         except SetupError as error:
             log.error("%s", error)
             return EXIT_FAILURE
@@ -119,10 +121,11 @@ class Server:
             log.error("cannot listen on %s: %s", address(self._settings), error.strerror or error)
             return EXIT_FAILURE
         lifecycle.install_signal_handlers()
-        loading = asyncio.create_task(self._load(state, lifecycle))
-        await self._listen(state, hypercorn_config, sockets, lifecycle)
-        loading.cancel()
-        await asyncio.gather(loading, return_exceptions=True)
+        async with storage_of(state):
+            loading = asyncio.create_task(self._load(state, lifecycle))
+            await self._listen(state, hypercorn_config, sockets, lifecycle)
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
         if self._setup_error is not None:
             log.error("%s", self._setup_error)
             return EXIT_FAILURE

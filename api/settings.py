@@ -39,6 +39,9 @@ class ServerSettings:
         generation_config: `auto`, `vllm` (ignore the model's file), or a folder.
         override_generation_config: sampling defaults laid over the model's.
         chat_template: path or text of a Jinja template; "" = the model's own.
+        data_dir: folder of database and files; "" = `api.storage.folder` chooses.
+        database_url: of the database; "" = SQLite in the data folder.
+        blob_url: of the store of files; "" = a folder in the data folder.
         log_level: debug | info | warning | error.
     """
 
@@ -73,6 +76,10 @@ class ServerSettings:
     body_timeout_s: float = 60.0
     sse_keep_alive_interval_s: float = 0.0
     ready_step_age_s: float = 10.0
+
+    data_dir: str = ""
+    database_url: str = dataclasses.field(default="", repr=False)
+    blob_url: str = ""
 
     error_format: ErrorFormat = "openai"
     fingerprint_value: str = ""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
+_DATA = tempfile.TemporaryDirectory(prefix="servax-tests-")  # where servers of tests keep state
+os.environ["XDG_DATA_HOME"] = _DATA.name
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUMPY_DTYPE_PROMOTION", "strict")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")

@@ -7,7 +7,7 @@ A flag `--some-name` is also read from `SERVAX_SOME_NAME`. One module holds one 
 
 from __future__ import annotations
 
-from api.flags import access, answers, engine, limits, logging, model, server, tools
+from api.flags import access, answers, engine, limits, logging, model, server, storage, tools
 from api.flags.flag import Flag
 
 __all__ = ["FLAGS", "Flag"]
@@ -16,6 +16,7 @@ FLAGS: tuple[Flag, ...] = (
     *model.FLAGS,
     *server.FLAGS,
     *access.FLAGS,
+    *storage.FLAGS,
     *engine.FLAGS,
     *limits.FLAGS,
     *tools.FLAGS,

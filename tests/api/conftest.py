@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.run import worker_serve
 from quart import Blueprint, Quart, Response, g, request
+from sqlalchemy import text
 
 from api.app import create_app, state_of
 from api.context import ServerContext, ServerState, context
@@ -21,6 +25,8 @@ from api.metrics import Metrics
 from api.serve import bind
 from api.settings import ServerSettings
 from api.sse import run_unless_disconnected, sse_response
+from api.storage.database import Database
+from api.storage.store import Storage, open_storage
 from engine.commands import Suspension
 from engine.request import (
     EngineStats,
@@ -30,6 +36,9 @@ from engine.request import (
     SamplingParams,
     TokenDelta,
 )
+
+POSTGRES = os.environ.get("SERVAX_TEST_POSTGRES", "")
+"""URL of a server whose user may make databases; tests of storage use it instead of SQLite."""
 
 OWN_RESOURCES = (
     "api.resources.health",
@@ -294,3 +303,35 @@ def net() -> Net:
 @pytest.fixture
 def scripted_engine() -> type[ScriptedEngine]:
     return ScriptedEngine
+
+
+@pytest.fixture
+async def storage_settings(tmp_path: Path) -> AsyncGenerator[ServerSettings]:
+    """Settings of an empty storage of its own."""
+    if not POSTGRES:
+        yield ServerSettings(data_dir=str(tmp_path / "data"))
+        return
+    name = f"servax_{uuid.uuid4().hex}"
+    await administer(f"CREATE DATABASE {name}")
+    base = POSTGRES.rpartition("/")[0]
+    try:
+        yield ServerSettings(data_dir=str(tmp_path / "data"), database_url=f"{base}/{name}")
+    finally:
+        await administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def storage(storage_settings: ServerSettings) -> AsyncGenerator[Storage]:
+    """An empty storage."""
+    opened = await open_storage(storage_settings)
+    yield opened
+    await opened.close()
+
+
+async def administer(statement: str) -> None:
+    """Run a statement outside of any transaction."""
+    database = Database.open(POSTGRES)
+    async with database.engine.connect() as connection:
+        plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await plain.execute(text(statement))
+    await database.close()

@@ -28,6 +28,7 @@ FORBIDDEN = {
 # inside a floor: room -> rooms above it, which it must not import
 ROOMS_ABOVE = {
     "api/protocol": ("api/services", "api/resources", "api/app", "api/cli"),
+    "api/storage": ("api/services", "api/resources", "api/workers", "api/app", "api/cli"),
     "api/services": ("api/resources", "api/app", "api/cli", "api/serve"),
     "api/resources": ("api/app", "api/cli", "api/serve"),
     "engine/scheduler": ("engine/runner", "engine/core", "engine/client", "engine/process"),

@@ -1,0 +1,36 @@
+"""Where state is kept."""
+
+from __future__ import annotations
+
+from api.flag_types import PATH, TEXT
+from api.flags.flag import Flag
+
+STORAGE = "Storage"
+
+FLAGS = (
+    Flag(
+        name="data-dir",
+        kind=PATH,
+        group=STORAGE,
+        fields=("server.data_dir",),
+        help="Folder of the database and of files. Default: servax in XDG_DATA_HOME, which is "
+        "~/.local/share unless set.",
+    ),
+    Flag(
+        name="database-url",
+        kind=TEXT,
+        group=STORAGE,
+        fields=("server.database_url",),
+        help="Database shared by replicas, as postgresql://user:password@host/name. Default: "
+        "SQLite in the data folder.",
+    ),
+    Flag(
+        name="blob-url",
+        kind=TEXT,
+        group=STORAGE,
+        fields=("server.blob_url",),
+        help="Store of files, as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; "
+        "credentials come from the variables those clouds use. Default: a folder in the data "
+        "folder.",
+    ),
+)

@@ -1,0 +1,57 @@
+"""Ids in OpenAI's forms: a prefix, the time, and randomness that nobody can guess.
+
+The time comes first (as in OpenAI's own `resp_…`), in microseconds with a fixed number of digits,
+and never repeats within a process. So the order of ids is the order of creation, and an id alone is
+a cursor, also after its row was deleted.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+import time
+
+PREFIXES = {
+    "file": "file-",
+    "upload": "upload_",
+    "part": "part_",
+    "batch": "batch_",
+    "batch_line": "batch_req_",
+    "response": "resp_",
+    "message": "msg_",
+    "conversation": "conv_",
+    "reasoning": "rs_",
+    "function_call": "fc_",
+    "function_call_output": "fco_",
+    "item": "item_",
+    "key": "key_",
+    "project": "proj_",
+    "webhook": "wh_",
+    "event": "evt_",
+}
+"""By kind of thing."""
+
+TIME_DIGITS = 14
+RANDOM_BYTES = 17
+_SANE = re.compile(r"[A-Za-z0-9_\-]{1,128}")
+
+_lock = threading.Lock()
+_last_us = 0
+
+
+def new_id(kind: str) -> str:
+    """A new id for a thing of this kind, e.g. `file-` and 48 hexadecimal digits."""
+    return f"{PREFIXES[kind]}{_next_us():0{TIME_DIGITS}x}{secrets.token_hex(RANDOM_BYTES)}"
+
+
+def is_sane(text: str) -> bool:
+    """Whether a client's text can be an id at all; anything else is not worth a query."""
+    return _SANE.fullmatch(text) is not None
+
+
+def _next_us() -> int:
+    global _last_us  # noqa: PLW0603
+    with _lock:
+        _last_us = max(_last_us + 1, time.time_ns() // 1000)
+        return _last_us

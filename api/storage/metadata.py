@@ -1,0 +1,9 @@
+"""All tables together: importing this makes `METADATA` whole."""
+
+from __future__ import annotations
+
+from api.storage.base import Base
+from api.storage.tables import files
+
+TABLE_MODULES = (files,)
+METADATA = Base.metadata

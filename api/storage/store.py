@@ -1,0 +1,44 @@
+"""All that outlives the process, opened and closed together."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from api.settings import ServerSettings
+from api.storage.blobs import BlobStore, open_blobs
+from api.storage.database import Database, sqlite_url, telling
+from api.storage.folder import data_folder, make_private
+from api.storage.migrate import migrate
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage:
+    """The database with its tables, and the blobs."""
+
+    database: Database
+    blobs: BlobStore
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self.database.close()
+
+
+async def open_storage(settings: ServerSettings) -> Storage:
+    """Open what the settings name, with the tables of this version.
+
+    Raises:
+        SetupError: a URL cannot be one of ours; trying again does not help.
+        StorageError: it cannot be used now.
+    """
+    folder = data_folder(settings.data_dir)
+    with telling():
+        if not settings.database_url or not settings.blob_url:
+            make_private(folder)
+        blobs = open_blobs(settings.blob_url, folder)
+    database = Database.open(settings.database_url or sqlite_url(folder))
+    try:
+        await migrate(database)
+    except BaseException:
+        await database.close()
+        raise
+    return Storage(database, blobs)

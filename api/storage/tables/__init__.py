@@ -1,0 +1,1 @@
+"""One file a resource. A new file is named in `api.storage.metadata`, with its migrations."""
