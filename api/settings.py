@@ -22,6 +22,7 @@ class ServerSettings:
         served_model_name: names clients may use; empty = the model's own name.
         uds: path of a Unix socket to listen on instead of host and port; "" = none.
         api_keys: accepted keys; empty = no key is asked for.
+        share_prefix_cache: cached prefixes of one project may be hit by others.
         max_num_queued_reqs: requests waiting beyond the running ones before 503; 0 = no bound.
         shutdown_timeout_s: how long streams may go on after SIGTERM, in seconds.
         sse_keep_alive_interval_s: seconds of silence before a comment line is sent; 0 = never.
@@ -56,6 +57,7 @@ class ServerSettings:
     ssl_ca_certs: str = ""
     ssl_cert_reqs: int = 0
     ssl_ciphers: str = ""
+    share_prefix_cache: bool = False
     allowed_origins: tuple[str, ...] = ()
     allowed_methods: tuple[str, ...] = ("*",)
     allowed_headers: tuple[str, ...] = ("*",)

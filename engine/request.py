@@ -127,6 +127,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         prompt_token_ids: at least one id, each in [0, vocab_size).
         priority: smaller runs earlier (vLLM's order); equal priorities run first come first served.
         cache_salt: requests share prefix-cache pages only when their salts are equal.
+        tenant: whom it is done for; those that wait get equal shares (`engine.scheduler.fairness`).
         arrival_time_s: `time.time()` of the API worker that accepted it.
         grammar: constrains the output; None allows anything.
         reasoning: where thinking begins and ends; needed by `thinking_token_budget` alone.
@@ -138,6 +139,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     num_sequences: int = 1
     priority: int = 0
     cache_salt: str = ""
+    tenant: str = ""
     arrival_time_s: float = 0.0
     grammar: Grammar | None = None
     reasoning: ReasoningSpan | None = None

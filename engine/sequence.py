@@ -45,6 +45,7 @@ class Sequence:
         num_pending_tokens: sampled by launched steps, not yet settled.
         num_cached_tokens: prompt tokens found in the prefix cache at first admission.
         arrival_index: order of arrival, given by the scheduler; ties of priority follow it.
+        start_index: order of first starts, from 1; 0 until then. Who began first yields last.
         max_num_tokens: no token is sampled once there are this many, pending ones included.
         stop_ids: sampled ids that may end it, end-of-sequence ids among them.
         page_keys: prefix-cache keys of its full pages, as far as they were ever asked for.
@@ -64,6 +65,7 @@ class Sequence:
     num_cached_tokens: int = 0
     num_preemptions: int = 0
     arrival_index: int = 0
+    start_index: int = 0
     queued_s: float = 0.0
     scheduled_s: float = 0.0
     first_token_s: float = 0.0

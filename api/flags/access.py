@@ -18,6 +18,14 @@ FLAGS = (
         "visible to everyone on the machine.",
     ),
     Flag(
+        name="share-prefix-cache",
+        kind=BOOLEAN,
+        group=ACCESS,
+        fields=("server.share_prefix_cache",),
+        help="Let prompts hit prefixes cached for other projects. Default: how fast an answer "
+        "comes tells nothing of what other projects asked.",
+    ),
+    Flag(
         name="allowed-origins",
         kind=WORDS,
         group=ACCESS,

@@ -17,6 +17,7 @@ from api.context import ServerContext
 from api.errors import from_error_info
 from api.request_tracker import RequestTracker
 from api.services.output import OutputChunk, OutputSettings, SequenceOutput
+from api.services.ownership import owned
 from engine.errors import EngineDiedError, OverloadedError, SuspendedError
 from engine.request import FinishReason, GenerateRequest, TokenDelta, TokenLogprobs
 from engine.scheduler.settling import INVALID_RESULT
@@ -72,7 +73,7 @@ class Generation:
         """`run` is `context.engine.generate` unless something else answers the request."""
         self._context = context
         self._run = run or context.engine.generate
-        self.request = request
+        self.request = owned(context, request)
         self._outputs = [
             SequenceOutput(index, context.tokenizer, settings)
             for index in range(request.num_sequences)

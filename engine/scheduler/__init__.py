@@ -2,7 +2,8 @@
 
 plan        the value handed to the runner
 state       live sequences: waiting, running, slots
-waiting     the queue     admission   who may start     preemption   who must yield
+waiting     precedence    fairness    a queue a tenant
+admission   who may start preemption  who must yield
 planner     one step      settling    results become deltas
 scheduler   the whole, behind a few calls
 """

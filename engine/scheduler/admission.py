@@ -1,9 +1,10 @@
 """Which waiting sequences start in this step.
 
-The queue is walked in order. Who cannot start for a reason of its own is passed over and holds up
-nobody: it waits for its sibling, for its grammar to be compiled, for the scoring variant, or for
-a token still on the device. Who lacks pages or a slot ends the walk: those behind must not
-overtake it, or it might starve.
+The queues are walked in order: tenants by the service they have had, each tenant's sequences by
+precedence (`engine.scheduler.fairness`). Who cannot start for a reason of its own is passed over
+and holds up nobody: it waits for its sibling, for its grammar to be compiled, for the scoring
+variant, or for a token still on the device. Who lacks pages or a slot ends the walk: those behind
+must not overtake it, or it might starve.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def admit(
     if num_startable <= 0 or budget.num_tokens <= 0 or not len(state.waiting):
         return rows
     num_promised = _num_promised_pages(state)
-    for sequence in state.waiting.in_order():
+    for sequence in state.waiting.in_fair_order():
         if num_startable <= 0 or budget.num_tokens <= 0:
             break
         if _is_held_up(state, limits, sequence):
@@ -62,6 +63,8 @@ def _count_prompt(state: SchedulerState, sequence: Sequence) -> None:
     """The first admission of a sequence, and perhaps of its request."""
     counters, live = state.counters, state.requests[sequence.request.request_id]
     sequence.num_cached_tokens = sequence.num_computed_tokens
+    num_to_compute = sequence.num_prompt_tokens - sequence.num_cached_tokens
+    state.service.charge_prompt(sequence.request.tenant, num_to_compute)
     if state.config.enable_prefix_caching and not needs_scoring(sequence):
         counters.total_prefix_queries += sequence.num_prompt_tokens
         counters.total_prefix_hits += sequence.num_cached_tokens

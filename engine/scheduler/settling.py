@@ -57,6 +57,7 @@ def _append(
     if sequence.guide is not None and (failure := _advance_guide(sequence, sequence.guide)):
         return end_with_error(state, sequence, failure, now_s)
     state.counters.total_generated_tokens += 1
+    state.service.charge_output(sequence.request.tenant)
     sequence.last_token_s = now_s
     if not sequence.first_token_s:
         sequence.first_token_s = now_s

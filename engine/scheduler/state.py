@@ -14,7 +14,8 @@ from engine.config import SchedulerConfig
 from engine.grammar.guided import is_guided
 from engine.kv_cache.sequence_pages import SequencePages
 from engine.request import GenerateRequest
-from engine.scheduler.waiting import PrecedenceList
+from engine.scheduler.fairness import FairQueues, VirtualCounters
+from engine.scheduler.waiting import PrecedenceList, by_start
 from engine.sequence import Sequence, SequenceStatus
 
 
@@ -57,7 +58,10 @@ class SchedulerState:
     """What the scheduler remembers between calls.
 
     Attributes:
+        service: what each tenant has had.
+        waiting: a queue for each tenant.
         running: by precedence; each has a slot and the pages of what it has computed.
+        num_started: sequences that ever began.
         num_scoring: live sequences that still owe prompt logprobs.
         num_host_bound: running sequences whose next token the host has a say in.
         was_scoring_step: the last step scored prompts; the next one lets others go first.
@@ -74,11 +78,13 @@ class SchedulerState:
             max_model_len=config.max_model_len,
             is_caching=config.enable_prefix_caching,
         )
-        self.waiting = PrecedenceList(use_priority=config.use_priority)
-        self.running = PrecedenceList(use_priority=config.use_priority)
+        self.service = VirtualCounters()
+        self.waiting = FairQueues(self.service, use_priority=config.use_priority)
+        self.running = PrecedenceList(by_start(use_priority=config.use_priority))
         self.requests: dict[str, LiveRequest] = {}
         self.free_slots = list(range(config.max_num_seqs - 1, -1, -1))
         self.counters = Counters()
+        self.num_started = 0
         self.num_scoring = 0
         self.num_host_bound = 0
         self.was_scoring_step = False
@@ -94,6 +100,9 @@ class SchedulerState:
     def start(self, sequence: Sequence, hit_page_ids: list[int]) -> None:
         """A waiting sequence gets a slot and the cached pages of its prefix."""
         self.waiting.remove(sequence)
+        if not sequence.start_index:
+            self.num_started += 1
+            sequence.start_index = self.num_started
         self.pages.start(sequence, self.free_slots.pop(), hit_page_ids)
         sequence.status = SequenceStatus.RUNNING
         self.running.add(sequence)

@@ -1,36 +1,39 @@
-"""Sequences that do not run, in the order they would like to start."""
+"""Sequences in order: who waits for the next start, who runs and yields last."""
 
 from __future__ import annotations
 
 import bisect
 import itertools
+from collections.abc import Callable
 from typing import TypeAlias
 
 from engine.sequence import Sequence
 
 Precedence: TypeAlias = tuple[int, int]
-"""(priority, arrival); the smaller runs earlier and is preempted later."""
+"""(priority, index); the smaller runs earlier and is preempted later."""
+
+PrecedenceOf: TypeAlias = Callable[[Sequence], Precedence]
 
 
-def precedence_by_arrival(sequence: Sequence) -> Precedence:
-    """First come, first served, whatever the priority."""
-    return (0, sequence.arrival_index)
+def by_arrival(*, use_priority: bool) -> PrecedenceOf:
+    """Smaller priority first if it counts, then first come, first served."""
+    if use_priority:
+        return lambda sequence: (sequence.request.priority, sequence.arrival_index)
+    return lambda sequence: (0, sequence.arrival_index)
 
 
-def precedence_by_priority(sequence: Sequence) -> Precedence:
-    """Smaller priority first, then first come, first served."""
-    return (sequence.request.priority, sequence.arrival_index)
-
-
-PRECEDENCES = {False: precedence_by_arrival, True: precedence_by_priority}
-"""By `SchedulerConfig.use_priority`."""
+def by_start(*, use_priority: bool) -> PrecedenceOf:
+    """As `by_arrival`, for sequences that have begun: who began first yields last."""
+    if use_priority:
+        return lambda sequence: (sequence.request.priority, sequence.start_index)
+    return lambda sequence: (0, sequence.start_index)
 
 
 class PrecedenceList:
     """Sequences sorted by precedence. A preempted sequence returns to the place it came from."""
 
-    def __init__(self, *, use_priority: bool) -> None:
-        self._precedence = PRECEDENCES[use_priority]
+    def __init__(self, precedence: PrecedenceOf) -> None:
+        self._precedence = precedence
         self._sequences: list[Sequence] = []
 
     def add(self, sequence: Sequence) -> None:

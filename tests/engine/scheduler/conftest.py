@@ -161,7 +161,7 @@ class World:
         self.now_s += 1.0
         return self.now_s
 
-    def add(self, request_id: str, prompt, *, n=1, priority=0, salt="", **sampling):
+    def add(self, request_id: str, prompt, *, n=1, priority=0, salt="", tenant="", **sampling):
         sampling = {"max_tokens": 4, "ignore_eos": True} | sampling
         request = GenerateRequest(
             request_id=request_id,
@@ -170,6 +170,7 @@ class World:
             num_sequences=n,
             priority=priority,
             cache_salt=salt,
+            tenant=tenant,
         )
         sequences = self.scheduler.add(request)
         self.requests[request_id] = request

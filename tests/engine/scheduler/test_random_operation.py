@@ -72,13 +72,16 @@ def machine(make_world: Any) -> type[RuleBasedStateMachine]:
             n=st.integers(1, 3),
             priority=st.integers(-1, 1),
             salt=st.sampled_from(["", "", "other"]),
+            tenant=st.sampled_from(["", "", "one", "two"]),
             sampling=samplings,
             invalid_at=st.sampled_from([None, None, None, 0, 2]),
         )
-        def add(self, prompt, n, priority, salt, sampling, invalid_at):
+        def add(self, prompt, n, priority, salt, tenant, sampling, invalid_at):
             request_id = f"request-{self.num_added}"
             try:
-                self.world.add(request_id, prompt, n=n, priority=priority, salt=salt, **sampling)
+                self.world.add(
+                    request_id, prompt, n=n, priority=priority, salt=salt, tenant=tenant, **sampling
+                )
             except (OverloadedError, ContextLengthError):
                 return
             self.num_added += 1
