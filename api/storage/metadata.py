@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.storage.base import Base
-from api.storage.tables import files
+from api.storage.tables import files, webhooks
 
-TABLE_MODULES = (files,)
+TABLE_MODULES = (files, webhooks)
 METADATA = Base.metadata
