@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from api.limits import Admission
     from api.metrics import Metrics
     from api.storage.store import Storage
+    from api.workers.runner import JobRunner
     from engine.client_protocol import GenerationEngine
     from engine.config import EngineConfig
     from engine.text.chat_template import ChatTemplate
@@ -68,6 +70,9 @@ class ServerState:
         context: set when engine, tokenizer and template are all there; None while loading.
         config: the engine's choices; None in tests without an engine process.
         storage: what outlives the process; None until it is open, and where there is none.
+        storage_opened: set when `storage` is.
+        loaded: set when `context` is for the first time.
+        jobs: runs work that outlives its request; None until storage and model are there.
         failure: why the engine could not start or is gone for good; None while it may still come.
     """
 
@@ -77,6 +82,9 @@ class ServerState:
     engine: GenerationEngine | None = None
     context: ServerContext | None = None
     storage: Storage | None = None
+    storage_opened: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    loaded: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    jobs: JobRunner | None = None
     failure: str | None = None
     config: EngineConfig | None = None
     readiness: Readiness = dataclasses.field(default_factory=Readiness)
@@ -86,6 +94,17 @@ class ServerState:
         self.engine = context.engine
         self.context = context
         self.admission.max_num_running = context.engine.info.max_num_seqs
+        self.loaded.set()
+
+    def take_storage(self, storage: Storage) -> None:
+        """Routes and workers can use it from now on."""
+        self.storage = storage
+        self.storage_opened.set()
+
+    def wake_jobs(self) -> None:
+        """There is a new job. Workers find it without this too, a moment later."""
+        if self.jobs is not None:
+            self.jobs.wake()
 
 
 EXTENSION = "servax"

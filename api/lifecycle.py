@@ -4,7 +4,7 @@ Hypercorn's own drain closes the listening sockets first, so that newcomers hang
 streams after three seconds. Here the listening goes on while streams finish, and Hypercorn is
 told to stop only when nothing is in flight.
 
-    first signal    drain for up to --shutdown-timeout seconds
+    first signal    drain for up to --shutdown-timeout seconds; jobs are handed over meanwhile
     second signal   stop now
     failed start    stop now; whoever waits has been told by then
 """
@@ -24,10 +24,21 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 log = logging.getLogger("servax")
 
 
+async def nothing() -> None:
+    """Nothing else is to be done."""
+
+
 class Lifecycle:
     """Decides when the server may stop; `wait` is Hypercorn's shutdown trigger."""
 
-    def __init__(self, admission: Admission, shutdown_timeout_s: float) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        shutdown_timeout_s: float,
+        hand_over: Callable[[], Awaitable[None]] = nothing,
+    ) -> None:
+        """`hand_over` is what else is done while streams finish; it has a time limit of its own."""
+        self._hand_over = hand_over
         self._admission = admission
         self._shutdown_timeout_s = shutdown_timeout_s
         self._asked = asyncio.Event()
@@ -78,7 +89,9 @@ class Lifecycle:
         await self._admission.wait_until_idle(LAST_WORDS_S)
 
     async def _until_idle_or_forced(self, timeout_s: float) -> None:
-        idle = asyncio.ensure_future(self._admission.wait_until_idle(timeout_s))
+        idle = asyncio.ensure_future(
+            asyncio.gather(self._admission.wait_until_idle(timeout_s), self._hand_over())
+        )
         forced = asyncio.ensure_future(self._forced.wait())
         await asyncio.wait({idle, forced}, return_when=asyncio.FIRST_COMPLETED)
         for task in (idle, forced):

@@ -28,6 +28,7 @@ from api.model_names import model_names
 from api.settings import ServerSettings
 from api.stats_log import logging_stats
 from api.storage_life import storage_of, verify_storage
+from api.workers.crew import Crew
 from engine.client_protocol import GenerationEngine
 from engine.config import EngineConfig
 from engine.errors import EngineError, SetupError
@@ -106,7 +107,8 @@ class Server:
         """Serve until a signal or a set-up error; the exit code."""
         state = make_state(self._settings, model_names(self._settings, self._config)[0])
         state.config = self._config
-        lifecycle = Lifecycle(state.admission, self._settings.shutdown_timeout_s)
+        crew = Crew(state)
+        lifecycle = Lifecycle(state.admission, self._settings.shutdown_timeout_s, crew.hand_over)
         hypercorn_config = make_config(self._settings)
         try:
             verify_model_is_there(self._config.model)
@@ -122,8 +124,9 @@ class Server:
             return EXIT_FAILURE
         lifecycle.install_signal_handlers()
         async with storage_of(state):
+            crew.hire()
             loading = asyncio.create_task(self._load(state, lifecycle))
-            await self._listen(state, hypercorn_config, sockets, lifecycle)
+            await self._listen(state, hypercorn_config, sockets, lifecycle, crew)
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
         if self._setup_error is not None:
@@ -132,10 +135,16 @@ class Server:
         return EXIT_OK
 
     async def _listen(
-        self, state: ServerState, config: Config, sockets: Sockets, lifecycle: Lifecycle
+        self,
+        state: ServerState,
+        config: Config,
+        sockets: Sockets,
+        lifecycle: Lifecycle,
+        crew: Crew,
     ) -> None:
         async def may_stop() -> None:
             await lifecycle.wait()
+            await crew.dismiss()
             await lifecycle.finish(self._close_engine)
 
         install()
@@ -144,6 +153,7 @@ class Server:
         try:
             await worker_serve(app, config, sockets=sockets, shutdown_trigger=may_stop)
         finally:
+            await crew.dismiss()
             await self._close_engine()
 
     async def _close_engine(self) -> None:

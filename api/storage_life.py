@@ -7,6 +7,7 @@ it get 503 until it is there.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -50,12 +51,14 @@ async def storage_of(state: ServerState) -> AsyncGenerator[None]:
 
 
 async def _open(state: ServerState) -> None:
+    # In a thread, because the libraries take a while and requests are answered meanwhile.
+    await asyncio.to_thread(importlib.import_module, "api.storage.store")
     while state.storage is None:
         opened = await _try_to_open(state)
         if opened is None:
             await asyncio.sleep(RETRY_S)
         else:
-            state.storage = opened
+            state.take_storage(opened)
 
 
 async def _try_to_open(state: ServerState) -> Storage | None:

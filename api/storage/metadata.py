@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from api.storage.base import Base
-from api.storage.tables import files, webhooks
+import importlib
+import pkgutil
 
-TABLE_MODULES = (files, webhooks)
+from api.storage import tables
+from api.storage.base import Base
+
+for _module in pkgutil.iter_modules(tables.__path__):
+    importlib.import_module(f"{tables.__name__}.{_module.name}")
+
 METADATA = Base.metadata

@@ -30,6 +30,7 @@ ROOMS_ABOVE = {
     "api/protocol": ("api/services", "api/resources", "api/app", "api/cli"),
     "api/storage": ("api/services", "api/resources", "api/workers", "api/app", "api/cli"),
     "api/services": ("api/resources", "api/app", "api/cli", "api/serve"),
+    "api/workers": ("api/resources", "api/app", "api/cli", "api/serve"),
     "api/resources": ("api/app", "api/cli", "api/serve"),
     "engine/scheduler": ("engine/runner", "engine/core", "engine/client", "engine/process"),
     "engine/kv_cache": ("engine/scheduler", "engine/runner", "engine/core", "engine/client"),

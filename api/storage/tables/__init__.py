@@ -1,1 +1,1 @@
-"""One file a resource. A new file is named in `api.storage.metadata`, with its migrations."""
+"""One file a resource; `api.storage.metadata` finds them all. Each has its migrations."""
