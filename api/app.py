@@ -27,6 +27,8 @@ RESOURCES = (
     "api.resources.chat",
     "api.resources.completions",
     "api.resources.messages",
+    "api.resources.responses",
+    "api.resources.conversations",
     "api.resources.inference",
     "api.resources.invocations",
     "api.resources.tokenize",

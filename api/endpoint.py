@@ -23,7 +23,7 @@ class Endpoint:
             loopback client of a server without keys).
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     summary: str
     tag: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from api.endpoint import Endpoint
 from api.management_endpoints import MANAGEMENT
+from api.response_endpoints import CONVERSATIONS, RESPONSES
 
 __all__ = ["ENDPOINTS", "Endpoint"]
 
@@ -185,5 +186,7 @@ ENDPOINTS = (
         media="text/plain",
         reach="public",
     ),
+    *RESPONSES,
+    *CONVERSATIONS,
     *MANAGEMENT,
 )

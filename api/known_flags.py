@@ -39,7 +39,6 @@ BOOLEANS = ALWAYS_ON | frozenset(
     enable-ssl-refresh enable-offline-docs
     enable-flash-late-interaction headless grpc disable-log-requests use-v2-block-manager
     disable-frontend-multiprocessing enable-reasoning enable-azure-api
-    responses-compatibility-mode legacy-reasoning-events
     """.split()
 )
 """Given without a value; `--no-` forms are known too."""

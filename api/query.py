@@ -13,16 +13,18 @@ Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
 def read_query(request: Request, model: type[Model]) -> Model:
-    """The query's parameters; of one given several times the last, unless it is a list.
+    """The query's parameters; of one given several times the last, unless it is a list, which
+    may be spelled `name` or, as the SDKs do, `name[]`.
 
     Raises:
         InvalidParameterError: a value is not one of those it can have.
     """
     properties = model.model_json_schema()["properties"]
-    values = {
-        name: request.args.getlist(name) if is_list(properties.get(name, {})) else value
-        for name, value in request.args.items()
-    }
+    values: dict[str, object] = {}
+    for name, value in request.args.items():
+        bare = name.removesuffix("[]")
+        is_several = is_list(properties.get(bare, {}))
+        values[bare if is_several else name] = request.args.getlist(name) if is_several else value
     return parse_body(model, values, strict_fields=False).request
 
 

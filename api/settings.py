@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any, Literal
 
 ErrorFormat = Literal["openai", "vllm"]
+ResponsesEventDialect = Literal["openai", "openresponses", "seed"]
 
 DEFAULT_MAX_BODY_BYTES = 32 * 1024 * 1024
 DEFAULT_MAX_NUM_QUEUED_REQUESTS = 1024
@@ -43,6 +44,9 @@ class ServerSettings:
         data_dir: folder of database and files; "" = `api.storage.folder` chooses.
         database_url: of the database; "" = SQLite in the data folder.
         blob_url: of the store of files; "" = a folder in the data folder.
+        responses_event_dialect: whose names the events of /v1/responses get.
+        legacy_reasoning_events: events of thoughts have OpenAI's names in any dialect.
+        responses_compatibility_mode: /v1/responses takes OpenAI's fields alone.
         log_level: debug | info | warning | error.
     """
 
@@ -101,3 +105,6 @@ class ServerSettings:
     reasoning_parser: str = "auto"
     enable_auto_tool_choice: bool = True
     exclude_tools_when_tool_choice_none: bool = False
+    responses_event_dialect: ResponsesEventDialect = "openai"
+    legacy_reasoning_events: bool = False
+    responses_compatibility_mode: bool = False

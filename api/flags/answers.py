@@ -72,4 +72,27 @@ FLAGS = (
         fields=("server.sse_keep_alive_interval_s",),
         help="Seconds of silence after which a stream gets a comment line; 0 is never.",
     ),
+    Flag(
+        name="responses-event-dialect",
+        kind=choice("openai", "openresponses", "seed"),
+        group=ANSWERS,
+        fields=("server.responses_event_dialect",),
+        help="Whose names the events of /v1/responses get; a request's event_dialect or "
+        "X-Responses-Event-Dialect overrules it.",
+    ),
+    Flag(
+        name="legacy-reasoning-events",
+        kind=BOOLEAN,
+        group=ANSWERS,
+        fields=("server.legacy_reasoning_events",),
+        help="Events of thoughts are response.reasoning_text.* in every dialect.",
+    ),
+    Flag(
+        name="responses-compatibility-mode",
+        kind=BOOLEAN,
+        group=ANSWERS,
+        fields=("server.responses_compatibility_mode",),
+        help="/v1/responses refuses fields that OpenAI does not have, and a request_id that is "
+        "not the header X-Request-Id.",
+    ),
 )

@@ -28,10 +28,11 @@ from api.services.chat_stream import chat_events
 from api.services.chat_wire import whole_answer
 from api.services.encoding import truncate
 from api.services.events import EventStream, ended
-from api.services.generation import Generation, begin, merge
+from api.services.generation import Generation, Run, begin, merge
 from api.services.rendering import render_chat
 from api.services.requests import (
     Answer,
+    Identity,
     cache_salt,
     engine_request_id,
     make_identity,
@@ -69,14 +70,24 @@ async def create_chat_completion(
 
 
 async def prepare(
-    context: ServerContext, request: ChatCompletionRequest, http_request_id: str | None
+    context: ServerContext,
+    request: ChatCompletionRequest,
+    http_request_id: str | None,
+    *,
+    identity: Identity | None = None,
+    run: Run | None = None,
 ) -> ChatJob:
-    """Check everything and render the prompt; nothing has reached the engine yet."""
+    """Check everything and render the prompt; nothing has reached the engine yet.
+
+    Arguments:
+        identity: of the answer; None: that of a new chat completion.
+        run: what answers instead of the engine.
+    """
     verify_model(context, request.model)
     verify_streaming(request)
     verify_special_spacing(context, request)
     num_top = _num_top(request)
-    run = beams.runner(context, request)
+    run = run or beams.runner(context, request)
     count = num_sequences(request)
     limit, param = _requested_max_tokens(request)
     plan = plan_tools(request)
@@ -102,7 +113,7 @@ async def prepare(
     )
     budget = thinking_budget(formats, request)
     sampling = msgspec.structs.replace(sampling, thinking_token_budget=budget)
-    identity = make_identity(context, "chatcmpl", request, http_request_id)
+    identity = identity or make_identity(context, "chatcmpl", request, http_request_id)
     generate = GenerateRequest(
         request_id=engine_request_id(identity),
         prompt_token_ids=token_ids,

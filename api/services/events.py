@@ -72,7 +72,7 @@ class ChunkWriter:
         """
         tail = extra if self._is_bare else self._usage_so_far(usage) + extra
         if self._is_obfuscated:
-            tail += b',"obfuscation":"' + _padding(text) + b'"'
+            tail += b',"obfuscation":"' + padding(text).encode() + b'"'
         return self._head + choice + b"]" + tail + b"}\n\n"
 
     def usage(self, usage: Usage) -> bytes:
@@ -136,7 +136,7 @@ def told(error: Exception) -> APIError:
     return server_error()
 
 
-def _padding(text: str) -> bytes:
+def padding(text: str) -> str:
     """Random text that makes text and padding together a multiple of `_OBFUSCATION_STEP`."""
     length = _OBFUSCATION_STEP - len(text.encode()) % _OBFUSCATION_STEP
-    return secrets.token_urlsafe(length)[:length].encode()
+    return secrets.token_urlsafe(length)[:length]

@@ -11,7 +11,9 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from api.context import ServerContext
 from api.errors import from_error_info
@@ -23,6 +25,7 @@ from engine.request import FinishReason, GenerateRequest, TokenDelta, TokenLogpr
 from engine.scheduler.settling import INVALID_RESULT
 
 Run = Callable[[GenerateRequest], AsyncGenerator[list[TokenDelta], None]]
+Item = TypeVar("Item")
 PromptLogprobs = tuple[TokenLogprobs | None, ...]
 
 REJECTIONS = {OverloadedError: "max_num_queued_reqs", SuspendedError: "suspended"}
@@ -168,6 +171,40 @@ class Generation:
             await self._context.engine.abort(self.request.request_id, stopped)
 
 
+def token_by_token(run: Run) -> Run:
+    """`run`, with one token a delta: what a parser makes of each is known, however many steps came
+    at once."""
+
+    async def generate(request: GenerateRequest) -> AsyncGenerator[list[TokenDelta], None]:
+        async with contextlib.aclosing(run(request)) as stream:
+            async for deltas in stream:
+                yield [one for delta in deltas for one in _single_tokens(delta)]
+
+    return generate
+
+
+def _single_tokens(delta: TokenDelta) -> list[TokenDelta]:
+    last = len(delta.token_ids) - 1
+    if last < 1:
+        return [delta]
+    pieces = [
+        TokenDelta(
+            request_id=delta.request_id,
+            sequence_index=delta.sequence_index,
+            token_ids=(token_id,),
+            logprobs=None if delta.logprobs is None else (delta.logprobs[index],),
+            prompt_logprobs=delta.prompt_logprobs if index == 0 else None,
+            num_cached_tokens=delta.num_cached_tokens,
+        )
+        for index, token_id in enumerate(delta.token_ids[:last])
+    ]
+    logprobs = None if delta.logprobs is None else delta.logprobs[last:]
+    return [
+        *pieces,
+        msgspec.structs.replace(delta, token_ids=delta.token_ids[last:], logprobs=logprobs),
+    ]
+
+
 def usage_of(generations: Sequence[Generation]) -> Usage:
     """The usage of an answer made of these; prompts count once, however many choices they had."""
     return Usage(
@@ -236,9 +273,7 @@ def _drain(first: Any, queue: asyncio.Queue[Any]) -> tuple[list[tuple[int, Outpu
         item = queue.get_nowait()
 
 
-async def begin(
-    stream: AsyncGenerator[list[tuple[int, OutputChunk]], None],
-) -> AsyncGenerator[list[tuple[int, OutputChunk]], None]:
+async def begin(stream: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:
     """Wait for the first chunks, so that a refusal is an HTTP status and not an event.
 
     Returns a generator that gives them again and then the rest.
@@ -251,11 +286,8 @@ async def begin(
     return _continued(first, stream)
 
 
-async def _continued(
-    first: list[tuple[int, OutputChunk]],
-    stream: AsyncGenerator[list[tuple[int, OutputChunk]], None],
-) -> AsyncGenerator[list[tuple[int, OutputChunk]], None]:
+async def _continued(first: Item, stream: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:
     async with contextlib.aclosing(stream):
         yield first
-        async for chunks in stream:
-            yield chunks
+        async for item in stream:
+            yield item

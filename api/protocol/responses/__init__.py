@@ -1,0 +1,1 @@
+"""The Responses API: requests, items, tools, answers. Names are OpenAI's."""

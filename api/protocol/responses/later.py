@@ -1,0 +1,108 @@
+"""What the Responses API documents and this version cannot do: refused by name, never ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from api.protocol.later_fields import CHAT, refuse_later_fields
+from engine.errors import InvalidParameterError
+
+_OFF: tuple[Any, ...] = (None, False, [], {}, "")
+_NULL: tuple[Any, ...] = (None,)
+
+RESPONSES: dict[str, tuple[Any, ...]] = {
+    "prompt": _NULL,
+    "moderation": _NULL,
+    "context_management": _OFF,
+    "prompt_cache_options": _OFF,
+    "access_programs": _OFF,
+    "background_options": _OFF,
+    "image": _OFF,
+    "personality": _NULL,
+    "watermarking": _OFF,
+    "media_io_kwargs": _OFF,
+    "mm_processor_kwargs": _OFF,
+    "mm_payload": CHAT["mm_payload"],
+    "return_mm_kwargs": _OFF,
+    "kv_transfer_params": _OFF,
+    "ec_transfer_params": _OFF,
+    "vllm_xargs": _OFF,
+}
+
+REASONING: dict[str, tuple[Any, ...]] = {
+    "context": (None, "auto"),
+    "mode": (None, "standard"),
+}
+
+TOOLS = frozenset(
+    """apply_patch code_interpreter computer computer_use computer_use_preview file_search
+    image_generation local_shell mcp namespace programmatic_tool_calling shell tool_search
+    web_search web_search_2025_08_26 web_search_preview web_search_preview_2025_03_11""".split()
+)
+"""Tools that would run here or that only OpenAI's models know."""
+
+ITEMS = frozenset(
+    """additional_tools apply_patch_call apply_patch_call_output code_interpreter_call
+    compaction_trigger computer_call computer_call_output configuration_update file_search_call
+    image_generation_call local_shell_call local_shell_call_output mcp_approval_request
+    mcp_approval_response mcp_call mcp_list_tools program program_output shell_call
+    shell_call_output tool_search_call tool_search_output web_search_call""".split()
+)
+"""Items of such tools."""
+
+PARTS = frozenset({"input_image", "input_file", "input_audio", "input_video", "image_url"})
+
+
+def refuse_later(body: Mapping[str, Any]) -> None:
+    """Raise InvalidParameterError for the first thing in a body that asks for what is not here."""
+    refuse_later_fields(body, RESPONSES)
+    reasoning = body.get("reasoning")
+    if isinstance(reasoning, dict):
+        try:
+            refuse_later_fields(cast(dict[str, Any], reasoning), REASONING)
+        except InvalidParameterError as error:
+            raise _unsupported(f"reasoning.{error.param}") from None
+    for index, tool in _objects(body.get("tools")):
+        _refuse_kind(tool, TOOLS, f"tools[{index}].type")
+    choice = body.get("tool_choice")
+    if isinstance(choice, dict):
+        _refuse_kind(cast(dict[str, Any], choice), TOOLS, "tool_choice.type")
+    refuse_later_items(body.get("input"), "input")
+
+
+def refuse_later_items(items: Any, path: str) -> None:
+    """The same for a list of items."""
+    for index, item in _objects(items):
+        _refuse_kind(item, ITEMS, f"{path}[{index}].type")
+        for field in ("content", "output"):
+            for part_index, part in _objects(item.get(field)):
+                _refuse_kind(part, PARTS, f"{path}[{index}].{field}[{part_index}].type")
+
+
+def _objects(value: Any) -> list[tuple[int, dict[str, Any]]]:
+    items = cast(list[Any], value) if isinstance(value, list) else []
+    return [
+        (index, cast(dict[str, Any], item))
+        for index, item in enumerate(items)
+        if isinstance(item, dict)
+    ]
+
+
+def _refuse_kind(item: Mapping[str, Any], kinds: frozenset[str], path: str) -> None:
+    kind = item.get("type")
+    if isinstance(kind, str) and kind in kinds:
+        raise InvalidParameterError(
+            f"Unsupported value: '{path}' is '{kind}', which this version of the server does "
+            "not have.",
+            param=path,
+            code="unsupported_parameter",
+        )
+
+
+def _unsupported(name: str) -> InvalidParameterError:
+    return InvalidParameterError(
+        f"Unsupported parameter: '{name}' is not supported by this version of the server.",
+        param=name,
+        code="unsupported_parameter",
+    )

@@ -1,0 +1,211 @@
+"""From items and fields of the Responses API to the body of a chat completion."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from api.protocol.messages import Message, TextPart
+from api.protocol.responses.items import (
+    CallOutputItem,
+    CompactionItem,
+    CustomCallItem,
+    FunctionCallItem,
+    InputItem,
+    MessageItem,
+    ReasoningItem,
+)
+from api.protocol.responses.request import PromptFields, ResponsesRequest, SamplingOfVLLM
+from api.protocol.responses.tools import (
+    AllowedChoice,
+    NamedChoice,
+    ResponseCustomTool,
+    ResponseFunctionTool,
+)
+from api.services.responses.sealed import unseal
+from engine.errors import InvalidParameterError
+
+Fields = dict[str, Any]
+
+COMPACTED = "Summary of the conversation up to this point:\n"
+"""What the model is told before a compaction's text."""
+
+PASSED = (
+    *SamplingOfVLLM.model_fields,
+    *("model", "temperature", "top_p", "parallel_tool_calls", "user", "safety_identifier"),
+    *("prompt_cache_key", "prompt_cache_retention", "service_tier", "chat_template_kwargs"),
+)
+"""Fields that chat completions have under the same names."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Placed:
+    """An item and where the request has it, "" for one that was stored."""
+
+    item: InputItem
+    path: str = ""
+
+
+def chat_body(
+    request: ResponsesRequest, body: Mapping[str, Any], items: Sequence[Placed]
+) -> Fields:
+    """The body of the chat completion that answers `request`.
+
+    Arguments:
+        body: the request as the client sent it.
+        items: the conversation, with what the request adds.
+    """
+    fields = {name: body[name] for name in PASSED if body.get(name) is not None}
+    fields |= prompt_fields(request, items)
+    if request.max_output_tokens is not None:
+        fields["max_completion_tokens"] = request.max_output_tokens
+    if request.wants_logprobs:
+        fields |= {"logprobs": True, "top_logprobs": request.top_logprobs or 0}
+    return fields
+
+
+def prompt_fields(request: PromptFields, items: Sequence[Placed]) -> Fields:
+    """The fields that decide what the prompt is."""
+    fields: Fields = {"messages": messages_of(request, items)}
+    if request.tools:
+        fields["tools"] = [_tool(tool) for tool in request.tools]
+    if request.tool_choice is not None and (request.tools or request.tool_choice != "auto"):
+        fields["tool_choice"] = _choice(request.tool_choice)
+    if request.reasoning is not None and request.reasoning.effort is not None:
+        fields["reasoning_effort"] = request.reasoning.effort
+    if request.text is not None and request.text.verbosity is not None:
+        fields["verbosity"] = request.text.verbosity
+    return fields | _format(request)
+
+
+def messages_of(request: PromptFields, items: Sequence[Placed]) -> list[Fields]:
+    """The conversation: instructions, vLLM's earlier messages, items.
+
+    Raises:
+        InvalidParameterError: there is nothing to answer.
+    """
+    messages: list[Fields] = []
+    if request.instructions is not None:
+        messages.append({"role": "system", "content": request.instructions})
+    messages += [_given(message) for message in request.previous_input_messages or ()]
+    builder = _MessageBuilder()
+    for each in items:
+        builder.add(each)
+    messages += builder.messages
+    if not messages:
+        raise InvalidParameterError(
+            "Missing required parameter: 'input'.",
+            param="input",
+            code="missing_required_parameter",
+        )
+    return messages
+
+
+class _MessageBuilder:
+    """Items in, messages out: thoughts, text and calls of one turn are one message, as in an
+    answer of chat completions."""
+
+    def __init__(self) -> None:
+        self.messages: list[Fields] = []
+        self._turn: Fields | None = None
+
+    def add(self, placed: Placed) -> None:
+        """The next item."""
+        item, path = placed.item, placed.path
+        if isinstance(item, FunctionCallItem | CustomCallItem):
+            self._join().setdefault("tool_calls", []).append(_call(item))
+        elif isinstance(item, ReasoningItem):
+            self._take_reasoning(item, path)
+        elif isinstance(item, MessageItem) and item.role == "assistant":
+            self._join("content")["content"] = _content(item.content)
+        else:
+            self._turn = None
+            self.messages.append(_other(item, path))
+
+    def _take_reasoning(self, item: ReasoningItem, path: str) -> None:
+        text = "".join(part.text for part in item.content or ())
+        if not text and item.encrypted_content is not None:
+            text = unseal("reasoning", item.encrypted_content, f"{path}.encrypted_content")
+        if text:
+            self._join("reasoning", "content", "tool_calls")["reasoning"] = text
+
+    def _join(self, *taken: str) -> Fields:
+        """The open turn, or a new one if it already has one of `taken`."""
+        turn = self._turn
+        if turn is None or any(turn.get(name) is not None for name in taken):
+            turn = self._turn = {"role": "assistant", "content": None}
+            self.messages.append(turn)
+        return turn
+
+
+def _other(item: InputItem, path: str) -> Fields:
+    if isinstance(item, MessageItem):
+        return {"role": item.role, "content": _content(item.content)}
+    if isinstance(item, CallOutputItem):
+        return {"role": "tool", "tool_call_id": item.call_id, "content": _content(item.output)}
+    assert isinstance(item, CompactionItem)
+    text = unseal("compaction", item.encrypted_content, f"{path}.encrypted_content")
+    return {"role": "user", "content": COMPACTED + text}
+
+
+def _content(content: str | Sequence[TextPart]) -> str | list[Fields]:
+    """One part is told as the text that it is: a text renders the same, kept or sent again."""
+    if isinstance(content, str):
+        return content
+    if len(content) == 1:
+        return content[0].plain_text
+    return [{"type": "text", "text": part.plain_text} for part in content]
+
+
+def _call(item: FunctionCallItem | CustomCallItem) -> Fields:
+    if isinstance(item, FunctionCallItem):
+        body = {"name": item.name, "arguments": item.arguments}
+        return {"id": item.call_id, "type": "function", "function": body}
+    custom = {"name": item.name, "input": item.input}
+    return {"id": item.call_id, "type": "custom", "custom": custom}
+
+
+def _given(message: Message) -> Fields:
+    return message.model_dump(exclude_none=True)
+
+
+def _tool(tool: ResponseFunctionTool | ResponseCustomTool) -> Fields:
+    if isinstance(tool, ResponseFunctionTool):
+        function = tool.model_dump(exclude_none=True, exclude={"type"})
+        return {"type": "function", "function": function}
+    custom = tool.model_dump(exclude_none=True, exclude={"type", "format"})
+    if tool.format is not None and tool.format.type == "grammar":
+        grammar = {"syntax": tool.format.syntax, "definition": tool.format.definition}
+        custom["format"] = {"type": "grammar", "grammar": grammar}
+    return {"type": "custom", "custom": custom}
+
+
+def _choice(choice: str | NamedChoice | AllowedChoice) -> Any:
+    if isinstance(choice, str):
+        return choice
+    if isinstance(choice, NamedChoice):
+        return _named(choice)
+    allowed = {"mode": choice.mode, "tools": [_named(tool) for tool in choice.tools]}
+    return {"type": "allowed_tools", "allowed_tools": allowed}
+
+
+def _named(choice: NamedChoice) -> Fields:
+    return {"type": choice.type, choice.type: {"name": choice.name}}
+
+
+def _format(request: PromptFields) -> Fields:
+    given = None if request.text is None else request.text.format
+    if given is None or given.type == "text":
+        return {}
+    if given.type == "json_object":
+        return {"response_format": {"type": "json_object"}}
+    if given.name is None or given.schema_ is None:
+        missing = "name" if given.name is None else "schema"
+        raise InvalidParameterError(
+            f"Missing required parameter: 'text.format.{missing}'.",
+            param=f"text.format.{missing}",
+            code="missing_required_parameter",
+        )
+    schema = given.model_dump(by_alias=True, exclude_none=True, exclude={"type"})
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}

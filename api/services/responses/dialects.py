@@ -1,0 +1,135 @@
+"""Names of events for clients that know others than OpenAI's.
+
+openai          as they are made
+openresponses   the Open Responses specification of 2026-04-24
+seed            OpenAI's, each followed by the older names that some clients listen for; such an
+                alias has the number of the event it repeats, so OpenAI's count has no gaps
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from api.protocol.responses.request import Dialect
+from api.services.events import DONE
+
+Event = dict[str, Any]
+Names = Callable[[Event], Iterator[Event]]
+
+OPEN_NAMES = {
+    "response.reasoning_text.delta": "response.reasoning.delta",
+    "response.reasoning_text.done": "response.reasoning.done",
+    "response.custom_tool_call_input.delta": "servax:custom_tool_call_input.delta",
+    "response.custom_tool_call_input.done": "servax:custom_tool_call_input.done",
+}
+"""Open Responses' names; what it does not have carries a prefix, as it asks for."""
+
+SEED_NAMES = {
+    "response.reasoning_text.delta": "response.reasoning.delta",
+    "response.reasoning_text.done": "response.reasoning.done",
+    "response.reasoning_summary_text.delta": "response.reasoning.summary.delta",
+    "response.reasoning_summary_part.added": "response.reasoning.summary.added",
+    "error": "response.error",
+}
+SEED_CALLS = frozenset(
+    {"response.function_call_arguments.delta", "response.custom_tool_call_input.delta"}
+)
+SEED_PARTS = {
+    "response.content_part.added": "response.reasoning_part.added",
+    "response.content_part.done": "response.reasoning_part.done",
+}
+TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+class DialectWriter:
+    """Writes the events of one stream.
+
+    Arguments:
+        is_legacy: names of reasoning events stay OpenAI's in any dialect
+            (`--legacy-reasoning-events`).
+        pad: text deltas get `obfuscation`, made by this of their text; None: they do not.
+    """
+
+    def __init__(
+        self, dialect: Dialect, *, is_legacy: bool, pad: Callable[[str], str] | None = None
+    ) -> None:
+        self._dialect = dialect
+        self._is_legacy = is_legacy
+        self._pad = pad
+        self._calls: dict[str, Event] = {}
+
+    def write(self, events: Sequence[Event]) -> bytes:
+        """Complete server-sent events; after the last one `[DONE]`."""
+        written = b"".join(encode(told) for event in events for told in self.told(event))
+        is_over = bool(events) and events[-1]["type"] in TERMINAL
+        return written + (DONE if is_over else b"")
+
+    def note(self, event: Event) -> None:
+        """An event that this client was told before."""
+        if event["type"] == "response.output_item.added":
+            self._calls[event["item"]["id"]] = event["item"]
+
+    def told(self, event: Event) -> Iterator[Event]:
+        """An event in this dialect, and its aliases."""
+        if self._pad is not None and isinstance(event.get("delta"), str):
+            event = event | {"obfuscation": self._pad(event["delta"])}
+        if self._dialect == "openresponses":
+            yield self._open(event)
+        elif self._dialect == "seed":
+            yield from self._seed(event)
+        else:
+            yield event
+
+    def _open(self, event: Event) -> Event:
+        kind = event["type"]
+        if kind == "error":
+            error = {name: event[name] for name in ("code", "message", "param")}
+            number = event["sequence_number"]
+            fields = {"type": "server_error", **error, "headers": None}
+            return {"type": kind, "sequence_number": number, "error": fields}
+        if self._is_legacy and ".reasoning_text." in kind:
+            return event
+        return event | {"type": OPEN_NAMES.get(kind, kind)}
+
+    def _seed(self, event: Event) -> Iterator[Event]:
+        kind = event["type"]
+        if kind in TERMINAL:
+            yield from _before_the_end(event)
+        yield event
+        self.note(event)
+        if kind in SEED_CALLS:
+            yield self._of_call(event)
+        elif kind in SEED_PARTS and event["part"]["type"] == "reasoning_text":
+            yield event | {"type": SEED_PARTS[kind]}
+        elif kind in SEED_NAMES and not (self._is_legacy and ".reasoning_text." in kind):
+            yield event | {"type": SEED_NAMES[kind]}
+
+    def _of_call(self, event: Event) -> Event:
+        item = self._calls.get(event["item_id"], {})
+        call_id = item.get("call_id")
+        return event | {
+            "type": "response.tool_call.delta",
+            "call_id": call_id,
+            "tool_call_id": call_id,
+            "name": item.get("name"),
+        }
+
+
+def _before_the_end(event: Event) -> Iterator[Event]:
+    """What the answer built on, which only this dialect tells in an event of its own."""
+    response = event["response"]
+    yield {
+        "type": "response.additional_context",
+        "response_id": response["id"],
+        "previous_response_id": response["previous_response_id"],
+        "conversation": response["conversation"],
+        "sequence_number": event["sequence_number"],
+    }
+
+
+def encode(event: Event) -> bytes:
+    """A server-sent event whose name is its type, in one piece."""
+    return b"event: " + event["type"].encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"

@@ -1,0 +1,68 @@
+"""One request to the Responses API: what it may use, and what its headers say."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from api.context import ServerContext
+from api.protocol.responses.request import Dialect, ResponsesRequest
+from api.storage.errors import StorageError
+from api.storage.store import Storage
+from engine.errors import InvalidParameterError
+
+DIALECT_HEADER = "X-Responses-Event-Dialect"
+_DIALECTS: dict[str, Dialect] = {
+    "openai": "openai",
+    "openresponses": "openresponses",
+    "seed": "seed",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request.
+
+    Attributes:
+        opened: the storage; None while it cannot be used.
+        request_id: the header `X-Request-Id` as it came; None without one.
+        dialect: the header `X-Responses-Event-Dialect`; "" without one.
+    """
+
+    context: ServerContext
+    opened: Storage | None = None
+    request_id: str | None = None
+    dialect: str = ""
+
+    @property
+    def storage(self) -> Storage:
+        """The storage. Raises StorageError while it cannot be used."""
+        if self.opened is None:
+            raise StorageError
+        return self.opened
+
+    def verify_storage(self) -> None:
+        """Raise StorageError while there is none, before any work is done in vain."""
+        if self.opened is None:
+            raise StorageError
+
+    @property
+    def project_id(self) -> str:
+        """Whose responses and conversations there are."""
+        return self.context.tenant.project_id
+
+    def dialect_for(self, request: ResponsesRequest | None = None) -> Dialect:
+        """Whose names events get: the body's choice, else the header's, else the server's.
+
+        Raises:
+            InvalidParameterError: the header names none.
+        """
+        if request is not None and request.event_dialect is not None:
+            return request.event_dialect
+        if not self.dialect:
+            return self.context.settings.responses_event_dialect
+        if self.dialect not in _DIALECTS:
+            raise InvalidParameterError(
+                f"Invalid '{DIALECT_HEADER}': expected one of {', '.join(_DIALECTS)}.",
+                param=DIALECT_HEADER,
+            )
+        return _DIALECTS[self.dialect]

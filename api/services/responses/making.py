@@ -1,0 +1,132 @@
+"""From a request to a job: everything is checked and rendered, nothing has reached the engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from api.context import ServerContext
+from api.protocol.chat import ChatCompletionRequest
+from api.protocol.later_fields import CHAT, refuse_later_fields
+from api.protocol.parse import Parsed, parse_body
+from api.protocol.responses.later import RESPONSES, refuse_later
+from api.protocol.responses.request import ResponsesRequest
+from api.services.chat import prepare
+from api.services.chat_job import ChatJob
+from api.services.generation import token_by_token
+from api.services.naming import naming
+from api.services.requests import Identity
+from api.services.responses.compatibility import verify_official
+from api.services.responses.conversion import Placed, chat_body
+from api.services.responses.exchange import Exchange
+from api.services.responses.ids import call_ids
+from api.services.responses.run import ResponseJob
+from api.services.responses.truncation import fitting
+from api.services.responses.wording import spell
+from api.storage import ids
+from engine.errors import InvalidParameterError
+
+
+def read_request(exchange: Exchange, body: Mapping[str, Any]) -> Parsed[ResponsesRequest]:
+    """The body, with what cannot be honoured refused.
+
+    Raises:
+        InvalidParameterError: `param` names the field.
+    """
+    settings = exchange.context.settings
+    if settings.responses_compatibility_mode:
+        verify_official(body, exchange)
+    refuse_later(body)
+    parsed = parse_body(
+        ResponsesRequest, body, strict_fields=settings.strict_fields, known=RESPONSES
+    )
+    _verify_together(parsed.request)
+    return parsed
+
+
+def _verify_together(request: ResponsesRequest) -> None:
+    """Fields that do not go with each other."""
+    if request.stream_options is not None and not request.stream:
+        raise _only("stream_options", "'stream' is true")
+    if request.background or request.tool_outputs_mode == "hold":
+        name = "background" if request.background else "tool_outputs_mode"
+        raise InvalidParameterError(
+            f"Unsupported parameter: '{name}' is not supported by this version of the server.",
+            param=name,
+            code="unsupported_parameter",
+        )
+    if request.previous_response_id is not None and request.conversation is not None:
+        raise _only("conversation", "there is no 'previous_response_id'")
+    if request.conversation is not None and request.store is False:
+        raise _only("conversation", "'store' is true")
+
+
+def new_response_id(request: ResponsesRequest) -> str:
+    """The id of the answer: vLLM's `request_id`, or a new one."""
+    given = request.request_id
+    if given is None:
+        return ids.new_id("response")
+    if not ids.is_sane(given):
+        raise InvalidParameterError(
+            "Invalid 'request_id': expected letters, digits, '-' and '_'.", param="request_id"
+        )
+    return given if given.startswith("resp_") else f"resp_{given}"
+
+
+async def make_job(
+    context: ServerContext,
+    request: ResponsesRequest,
+    body: Mapping[str, Any],
+    *,
+    items: Sequence[Placed],
+    response_id: str,
+    created_at: int | None = None,
+) -> ResponseJob:
+    """Check and render.
+
+    Arguments:
+        items: the conversation, with what the request adds.
+        created_at: of a response that was begun before.
+
+    Raises:
+        APIError, EngineError: the request was refused.
+    """
+    identity = Identity(
+        response_id=response_id,
+        created=int(time.time()) if created_at is None else created_at,
+        model=context.model_names[0],
+        fingerprint=context.settings.fingerprint_value or context.engine.info.fingerprint,
+    )
+    run = token_by_token(context.engine.generate) if request.wants_logprobs else None
+
+    async def attempt(kept: Sequence[Placed]) -> ChatJob:
+        chat = _chat_request(chat_body(request, body, kept))
+        return await prepare(context, chat, None, identity=identity, run=run)
+
+    with naming(spell):
+        is_cut = request.truncation == "auto"
+        chat = await (fitting(attempt, items) if is_cut else attempt(items))
+    return ResponseJob(
+        response_id=response_id,
+        created_at=identity.created,
+        request=request,
+        chat=_with_own_ids(chat, response_id),
+    )
+
+
+def _chat_request(body: dict[str, Any]) -> ChatCompletionRequest:
+    refuse_later_fields(body, CHAT)
+    return parse_body(ChatCompletionRequest, body, strict_fields=True, known=CHAT).request
+
+
+def _with_own_ids(chat: ChatJob, response_id: str) -> ChatJob:
+    """Ids of calls follow from the response's."""
+    make = call_ids(response_id, chat.reading.make_call_id())
+    reading = dataclasses.replace(chat.reading, make_call_id=make)
+    return dataclasses.replace(chat, reading=reading)
+
+
+def _only(param: str, condition: str) -> InvalidParameterError:
+    return InvalidParameterError(f"Invalid '{param}': only allowed when {condition}.", param=param)

@@ -1,0 +1,115 @@
+"""Responses that were made before: shown, streamed again, listed, deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from api.errors import APIError
+from api.protocol.responses.queries import ItemsQuery, RetrieveQuery
+from api.services.events import DONE, padding
+from api.services.responses.dialects import TERMINAL, DialectWriter
+from api.services.responses.exchange import Exchange
+from api.services.responses.listing import included, page_of_items
+from api.services.responses.open_items import Event
+from api.storage.responses import context_of, events_after, load_response, remove_response
+from api.storage.tables.responses import ResponseRow
+from engine.errors import InvalidParameterError
+
+POLL_S = 0.1
+"""How often the events of a response that another worker makes are looked for."""
+
+
+async def retrieve(exchange: Exchange, response_id: str, query: RetrieveQuery) -> dict[str, Any]:
+    """A response as it is now. Raises APIError 404."""
+    row = await _load(exchange, response_id)
+    if query.starting_after is not None:
+        raise InvalidParameterError(
+            "Invalid 'starting_after': only allowed when 'stream' is true.",
+            param="starting_after",
+        )
+    return shown(row, query)
+
+
+def shown(row: ResponseRow, query: RetrieveQuery | None = None) -> dict[str, Any]:
+    """The response object of a row."""
+    include = () if query is None else query.include or ()
+    return {**row.body, "output": [included(item, include) for item in row.body["output"]]}
+
+
+async def stream_again(
+    exchange: Exchange, response_id: str, query: RetrieveQuery
+) -> AsyncGenerator[bytes, None]:
+    """Its events after `starting_after`, as they were and as they come.
+
+    Raises:
+        APIError: 404; 400, there are no events of it.
+    """
+    row = await _load(exchange, response_id)
+    if not row.has_events:
+        raise InvalidParameterError(
+            "Invalid 'stream': this response was made without 'stream' and not in the background.",
+            param="stream",
+        )
+    writer = DialectWriter(
+        exchange.dialect_for(),
+        is_legacy=exchange.context.settings.legacy_reasoning_events,
+        pad=padding if query.include_obfuscation else None,
+    )
+    last = -1 if query.starting_after is None else query.starting_after
+    return _followed(exchange, row.id, last, writer)
+
+
+async def _followed(
+    exchange: Exchange, response_id: str, last: int, writer: DialectWriter
+) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(follow(exchange, response_id)) as batches:
+        async for events in batches:
+            num_known = sum(event["sequence_number"] <= last for event in events)
+            for event in events[:num_known]:
+                writer.note(event)
+            written = writer.write(events[num_known:])
+            if written or events[-1]["type"] in TERMINAL:
+                yield written or DONE
+
+
+async def follow(exchange: Exchange, response_id: str) -> AsyncGenerator[list[Event], None]:
+    """All events of a response, in lists, until the one that ends it."""
+    last = -1
+    while True:
+        async with exchange.storage.database.reading() as session:
+            events = await events_after(session, response_id, last)
+            is_there = await session.get(ResponseRow, response_id) is not None
+        if events:
+            last = events[-1]["sequence_number"]
+            yield events
+            if events[-1]["type"] in TERMINAL:
+                return
+        elif not is_there:
+            raise APIError("The response was deleted.", status=404, code="not_found")
+        await asyncio.sleep(POLL_S)
+
+
+async def list_input_items(
+    exchange: Exchange, response_id: str, query: ItemsQuery
+) -> dict[str, Any]:
+    """What a response was made of, one page. Raises APIError 404."""
+    async with exchange.storage.database.reading() as session:
+        row = await load_response(session, exchange.project_id, response_id)
+        items = await context_of(session, row)
+    return page_of_items(items, query)
+
+
+async def delete_response(exchange: Exchange, response_id: str) -> dict[str, Any]:
+    """Take a response away; one that is running stops. Raises APIError 404."""
+    async with exchange.storage.database.writing() as session:
+        row = await load_response(session, exchange.project_id, response_id, lock=True)
+        await remove_response(session, row)
+    return {"id": response_id, "object": "response", "deleted": True}
+
+
+async def _load(exchange: Exchange, response_id: str) -> ResponseRow:
+    async with exchange.storage.database.reading() as session:
+        return await load_response(session, exchange.project_id, response_id)

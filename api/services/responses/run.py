@@ -1,0 +1,215 @@
+"""A response as events, from `response.created` to the one event that ends it.
+
+Streams send them, whole answers are what the last one says, background runs write them down: there
+is no other way to answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from api.errors import APIError
+from api.protocol.responses.request import ResponsesRequest
+from api.services.chat_job import ChatJob
+from api.services.events import told
+from api.services.generation import usage_of
+from api.services.output import OutputChunk
+from api.services.reading import ChoiceReader
+from api.services.responses.open_items import Event, ItemStyle
+from api.services.responses.snapshot import Snapshot, settings_of, usage_body
+from api.services.responses.writer import OutputWriter
+from engine.request import TokenLogprobs
+
+Ready = list[tuple[int, OutputChunk]]
+Chunks = AsyncGenerator[Ready, None]
+
+INCOMPLETE = {"length": "max_output_tokens", "repetition": "repetition_detected"}
+"""Reasons for which an answer is not complete, by what ended it."""
+
+ENDED_BY_OPERATOR = APIError(
+    "The operator of the server ended this request.", status=503, code="request_aborted"
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseJob:
+    """A request that was accepted.
+
+    Attributes:
+        created_at: Unix time, in seconds.
+        chat: the chat completion that answers it.
+    """
+
+    response_id: str
+    created_at: int
+    request: ResponsesRequest
+    chat: ChatJob
+
+
+class ResponseRun:
+    """Makes the events of one response.
+
+    Attributes:
+        failure: what ended it before its time; None while and if all is well.
+    """
+
+    def __init__(self, job: ResponseJob) -> None:
+        self._job = job
+        self._writer = OutputWriter(job.response_id, _style(job.request))
+        self._reader = ChoiceReader(job.chat.reading)
+        self._logprobs: list[TokenLogprobs] = []
+        self._output_ids: list[int] = []
+        self._output_text = ""
+        sampling = job.chat.generation.request.sampling
+        self._settings = settings_of(job.request, sampling, job.chat.identity.model)
+        self._num_events = 0
+        self.failure: APIError | None = None
+
+    @property
+    def is_streamed(self) -> bool:
+        """Its events may be asked for again."""
+        return bool(self._job.request.stream or self._job.request.background)
+
+    async def events(self, stream: Chunks) -> AsyncGenerator[list[Event], None]:
+        """Lists of events, as many as were ready at once.
+
+        Raises:
+            APIError, EngineError: the engine refused the request, before any event. In the
+                background that is a failure like any later one.
+        """
+        async with contextlib.aclosing(stream):
+            first: Ready = [] if self._job.request.background else await anext(stream)
+            yield self._numbered(self._opening())
+            try:
+                events = self._taken(first)
+                if events:
+                    yield events
+                async for ready in stream:
+                    events = self._taken(ready)
+                    if events:
+                        yield events
+            except Exception as error:
+                yield self._numbered(self._failed(told(error)))
+
+    def failing(self, failure: APIError, number: int) -> list[Event]:
+        """The end, if the one that was made with this number could not be told."""
+        self._num_events = number
+        return self._numbered(self._failed(failure))
+
+    def cancelled(self) -> list[Event]:
+        """The end of a response that nobody waits for."""
+        events = list(self._writer.close("incomplete"))
+        response = self._ended("cancelled")
+        return self._numbered([*events, {"type": "response.incomplete", "response": response}])
+
+    def snapshot(self, status: str, **members: Any) -> Snapshot:
+        """The response as it is now."""
+        job = self._job
+        head = {
+            "id": job.response_id,
+            "created_at": job.created_at,
+            "completed_at": None,
+            "status": status,
+            "error": None,
+            "incomplete_details": None,
+            "output": list(self._writer.shown),
+            "usage": None,
+        }
+        return head | self._settings | self._messages(status) | members
+
+    def _opening(self) -> list[Event]:
+        kinds = {"response.created": "in_progress", "response.in_progress": "in_progress"}
+        if self._job.request.background:
+            kinds = {
+                "response.created": "queued",
+                "response.queued": "queued",
+                "response.in_progress": "in_progress",
+            }
+        return [{"type": kind, "response": self.snapshot(kinds[kind])} for kind in kinds]
+
+    def _taken(self, ready: Ready) -> list[Event]:
+        return self._numbered([event for _, chunk in ready for event in self._take(chunk)])
+
+    def _take(self, chunk: OutputChunk) -> list[Event]:
+        is_last = chunk.finish_reason is not None
+        self._logprobs += chunk.logprobs
+        self._output_ids += chunk.token_ids
+        self._output_text += chunk.text
+        events: list[Event] = []
+        for delta in self._reader.read(chunk.text, is_last=is_last):
+            events += self._writer.take([delta], self._scores(delta.content))
+            self._logprobs.clear()
+        return events + (self._ending(chunk.finish_reason) if is_last else [])
+
+    def _scores(self, text: str) -> list[Any]:
+        """Log-probabilities of the tokens that made `text`. What a parser took away before it, a
+        mark that ended thoughts, has tokens that are not the text's."""
+        if not text or not self._logprobs:
+            return []
+        token_bytes = self._job.chat.context.tokenizer.token_bytes
+        sizes = [len(token_bytes(entry.token_id)) for entry in self._logprobs]
+        first, spare = 0, sum(sizes) - len(text.encode("utf-8", "surrogatepass"))
+        while first < len(sizes) - 1 and sizes[first] <= spare:
+            spare -= sizes[first]
+            first += 1
+        shown = self._job.chat.logprobs(self._logprobs[first:])
+        return [] if shown is None else shown["content"]
+
+    def _ending(self, reason: str | None) -> list[Event]:
+        """The end of the last item, and of the response."""
+        if reason == "abort":
+            return self._failed(ENDED_BY_OPERATOR)
+        cause = INCOMPLETE.get(reason or "")
+        status = "completed" if cause is None else "incomplete"
+        events = list(self._writer.end(status))
+        details = None if cause is None else {"reason": cause}
+        response = self._ended(status, incomplete_details=details)
+        return [*events, {"type": f"response.{status}", "response": response}]
+
+    def _failed(self, failure: APIError) -> list[Event]:
+        self.failure = failure
+        code = failure.code or "server_error"
+        events = list(self._writer.close("incomplete"))
+        error = {"code": code, "message": failure.message}
+        response = self._ended("failed", error=error)
+        return [
+            *events,
+            {"type": "error", **error, "param": failure.param},
+            {"type": "response.failed", "response": response},
+        ]
+
+    def _ended(self, status: str, **members: Any) -> Snapshot:
+        usage = usage_body(usage_of([self._job.chat.generation]))
+        completed_at = int(time.time()) if status == "completed" else None
+        return self.snapshot(status, usage=usage, completed_at=completed_at, **members)
+
+    def _messages(self, status: str) -> Snapshot:
+        """vLLM's `enable_response_messages`: prompt and output as the model has them."""
+        if not self._job.request.enable_response_messages:
+            return {}
+        prompt = self._job.chat.prompt
+        is_over = status not in {"queued", "in_progress"}
+        given = _raw(prompt.text or "", list(prompt.token_ids))
+        made = _raw(self._output_text, self._output_ids)
+        return {"input_messages": [given], "output_messages": [made] if is_over else []}
+
+    def _numbered(self, events: list[Event]) -> list[Event]:
+        first = self._num_events
+        self._num_events += len(events)
+        return [event | {"sequence_number": first + i} for i, event in enumerate(events)]
+
+
+def _style(request: ResponsesRequest) -> ItemStyle:
+    reasoning = request.reasoning
+    return ItemStyle(
+        summary=None if reasoning is None else reasoning.wanted_summary,
+        is_sealed="reasoning.encrypted_content" in (request.include or ()),
+    )
+
+
+def _raw(text: str, token_ids: list[int]) -> dict[str, Any]:
+    return {"message": text, "tokens": token_ids, "type": "raw_message_tokens"}

@@ -1,0 +1,76 @@
+"""POST /v1/responses."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import orjson
+
+from api.protocol.responses.request import ResponsesRequest
+from api.services.events import EventStream, padding
+from api.services.generation import begin, merge
+from api.services.requests import Answer, verify_model
+from api.services.responses.dialects import DialectWriter
+from api.services.responses.exchange import Exchange
+from api.services.responses.history import load_history
+from api.services.responses.making import make_job, new_response_id, read_request
+from api.services.responses.open_items import Event
+from api.services.responses.recorder import Events, Recorder
+from api.services.responses.run import ResponseRun
+
+
+async def create_response(exchange: Exchange, body: Mapping[str, Any]) -> Answer:
+    """Answer a conversation.
+
+    Raises:
+        APIError, EngineError: the request was refused or failed.
+    """
+    context = exchange.context
+    parsed = read_request(exchange, body)
+    request = parsed.request
+    verify_model(context, request.model)
+    writer = dialect_writer(exchange, request)
+    if request.store is not False:
+        exchange.verify_storage()
+    response_id = new_response_id(request)
+    history = await load_history(exchange, request, response_id)
+    job = await make_job(context, request, body, items=history.items, response_id=response_id)
+    run = ResponseRun(job)
+    events = run.events(merge([job.chat.generation]))
+    if request.store is not False:
+        events = Recorder(exchange, run, history, dict(body)).recorded(events)
+    unknown = parsed.unknown + job.chat.prompt.unused_variables
+    if request.stream:
+        written = _written(await begin(events), writer)
+        return Answer(events=EventStream(written, events), unknown_fields=unknown)
+    answer = await _last(events)
+    if run.failure is not None:
+        raise run.failure
+    return Answer(body=orjson.dumps(answer["response"]), unknown_fields=unknown)
+
+
+def dialect_writer(exchange: Exchange, request: ResponsesRequest) -> DialectWriter:
+    """Writes the events of an answer as its client wants them."""
+    options = request.stream_options
+    is_padded = options is not None and bool(options.include_obfuscation)
+    return DialectWriter(
+        exchange.dialect_for(request),
+        is_legacy=exchange.context.settings.legacy_reasoning_events,
+        pad=padding if is_padded else None,
+    )
+
+
+async def _written(events: Events, writer: DialectWriter) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(events):
+        async for ready in events:
+            yield writer.write(ready)
+
+
+async def _last(events: Events) -> Event:
+    last: Event = {}
+    async with contextlib.aclosing(events):
+        async for ready in events:
+            last = ready[-1]
+    return last

@@ -1,0 +1,86 @@
+"""The response object, at any time of its life."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.protocol.responses.request import ResponsesRequest
+from api.protocol.responses.tools import ResponseCustomTool, ResponseFunctionTool
+from api.services.generation import Usage
+from engine.request import SamplingParams
+
+Snapshot = dict[str, Any]
+
+
+def settings_of(request: ResponsesRequest, sampling: SamplingParams, model: str) -> Snapshot:
+    """What stays the same for the whole life of a response: the request, as it was understood."""
+    return {
+        "object": "response",
+        "model": model,
+        "background": bool(request.background),
+        "conversation": _reference(request.conversation_id),
+        "instructions": request.instructions,
+        "max_output_tokens": request.max_output_tokens,
+        "max_tool_calls": request.max_tool_calls,
+        "metadata": request.metadata or {},
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
+        "previous_response_id": request.previous_response_id,
+        "prompt": None,
+        "prompt_cache_key": request.prompt_cache_key,
+        "prompt_cache_retention": request.prompt_cache_retention,
+        "reasoning": _reasoning(request),
+        "safety_identifier": request.safety_identifier,
+        "service_tier": "default",
+        "store": request.store is not False,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "text": _text(request),
+        "tool_choice": _tool_choice(request),
+        "tools": [_tool(tool) for tool in request.tools or ()],
+        "top_logprobs": request.top_logprobs or 0,
+        "truncation": request.truncation or "disabled",
+        "user": request.user,
+    }
+
+
+def usage_body(usage: Usage) -> dict[str, Any]:
+    """Tokens in the words of this API."""
+    return {
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
+
+
+def _reference(conversation_id: str | None) -> dict[str, str] | None:
+    return None if conversation_id is None else {"id": conversation_id}
+
+
+def _reasoning(request: ResponsesRequest) -> dict[str, Any]:
+    given = request.reasoning
+    effort, summary = (None, None) if given is None else (given.effort, given.wanted_summary)
+    return {"effort": effort, "summary": summary}
+
+
+def _text(request: ResponsesRequest) -> dict[str, Any]:
+    given = request.text
+    form = None if given is None else given.format
+    shown: dict[str, Any] = {"format": {"type": "text"}}
+    if form is not None:
+        shown["format"] = form.model_dump(by_alias=True, exclude_none=True)
+    if given is not None and given.verbosity is not None:
+        shown["verbosity"] = given.verbosity
+    return shown
+
+
+def _tool_choice(request: ResponsesRequest) -> Any:
+    choice = request.tool_choice or "auto"
+    return choice if isinstance(choice, str) else choice.model_dump()
+
+
+def _tool(tool: ResponseFunctionTool | ResponseCustomTool) -> dict[str, Any]:
+    return tool.model_dump(exclude_none=isinstance(tool, ResponseCustomTool))

@@ -1,0 +1,114 @@
+"""Responses and conversations over HTTP, as the official SDK asks for them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from api.app import create_app, state_of
+
+
+@pytest.fixture
+async def client(services_world: Any, storage: Any) -> Any:
+    speaker = services_world.make_speaker("hello world")
+    speaker.engine.info = msgspec.structs.replace(speaker.engine.info, max_model_len=1024)
+    speaker.engine.ends_with_eos = True
+    state = state_of(speaker.context)
+    state.storage = storage
+    return create_app(state).test_client()
+
+
+async def made(client: Any, **fields: Any) -> dict[str, Any]:
+    answer = await client.post("/v1/responses", json={"input": "hi", **fields})
+    assert answer.status_code == 200
+    return await answer.get_json()
+
+
+async def test_a_response_lives_from_post_to_delete(client: Any) -> None:
+    response = await made(client)
+    url = f"/v1/responses/{response['id']}"
+    assert await (await client.get(url)).get_json() == response
+    items = await (await client.get(f"{url}/input_items?limit=5&order=asc")).get_json()
+    assert items["data"][0]["content"] == [{"type": "input_text", "text": "hi"}]
+    assert (await (await client.delete(url)).get_json())["deleted"] is True
+    gone = await client.get(url)
+    assert gone.status_code == 404
+    assert (await gone.get_json())["error"]["code"] == "not_found"
+
+
+async def test_a_stream_is_read_again_over_http(client: Any) -> None:
+    answer = await client.post("/v1/responses", json={"input": "hi", "stream": True})
+    assert answer.mimetype == "text/event-stream"
+    sent = await answer.get_data()
+    first = json.loads(sent.split(b"\n")[1].removeprefix(b"data: "))
+    url = f"/v1/responses/{first['response']['id']}?stream=true&starting_after=1"
+    again = await (await client.get(url)).get_data()
+    assert sent.endswith(again)
+    assert again.startswith(b"event: response.output_item.added\n")
+
+
+async def test_include_may_be_spelled_as_the_sdks_do(client: Any) -> None:
+    response = await made(client)
+    url = f"/v1/responses/{response['id']}"
+    assert (await client.get(f"{url}?include[]=reasoning.encrypted_content")).status_code == 200
+    wrong = await client.get(f"{url}?include[]=everything")
+    assert wrong.status_code == 400
+    assert (await wrong.get_json())["error"]["param"] == "include[0]"
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "order=up", "after=nothing"])
+async def test_bad_cursors_are_400(client: Any, query: str) -> None:
+    response = await made(client)
+    answer = await client.get(f"/v1/responses/{response['id']}/input_items?{query}")
+    assert answer.status_code == 400
+
+
+async def test_tokens_are_counted_as_the_prompt_has_them(client: Any) -> None:
+    fields = {"input": "hello there", "instructions": "Be short."}
+    answer = await client.post("/v1/responses/input_tokens", json=fields)
+    counted = await answer.get_json()
+    used = (await made(client, **fields))["usage"]["input_tokens"]
+    assert counted == {"object": "response.input_tokens", "input_tokens": used}
+
+
+async def test_a_compaction_stands_for_the_conversation(client: Any) -> None:
+    response = await made(client)
+    body = {"previous_response_id": response["id"], "input": "more"}
+    window = await (await client.post("/v1/responses/compact", json=body)).get_json()
+    assert window["object"] == "response.compaction"
+    users, (item,) = window["output"][:-1], window["output"][-1:]
+    assert [user["content"][0]["text"] for user in users] == ["hi", "more"]
+    assert item["type"] == "compaction"
+    answer = await client.post("/v1/responses", json={"input": [*window["output"], *users[:1]]})
+    assert answer.status_code == 200
+    forged = item | {"encrypted_content": "svx1.AAAA"}
+    refused = await client.post("/v1/responses", json={"input": [forged]})
+    assert (await refused.get_json())["error"]["param"] == "input[0].encrypted_content"
+
+
+async def test_a_conversation_lives_from_post_to_delete(client: Any) -> None:
+    item = {"role": "user", "content": "hello"}
+    created = await client.post("/v1/conversations", json={"items": [item]})
+    url = f"/v1/conversations/{(await created.get_json())['id']}"
+    listing = await (await client.get(f"{url}/items")).get_json()
+    one = f"{url}/items/{listing['data'][0]['id']}"
+    assert (await (await client.get(one)).get_json())["role"] == "user"
+    assert (await client.post(f"{url}/items", json={"items": [item]})).status_code == 200
+    assert (await client.post(url, json={"metadata": {"a": "b"}})).status_code == 200
+    assert (await client.delete(one)).status_code == 200
+    assert (await (await client.delete(url)).get_json())["deleted"] is True
+    assert (await client.get(url)).status_code == 404
+
+
+async def test_without_storage_it_is_503_and_says_when_to_come_back(
+    services_world: Any,
+) -> None:
+    client = create_app(services_world.make_speaker("hello").context).test_client()
+    answer = await client.post("/v1/responses", json={"input": "hi"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert (await client.get("/v1/conversations/conv_1")).status_code == 503
+    kept = await client.post("/v1/responses", json={"input": "hi", "store": False})
+    assert kept.status_code == 200

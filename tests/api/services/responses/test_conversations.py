@@ -1,0 +1,145 @@
+"""Conversations and their items; responses that are part of one."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import pytest
+
+from api.errors import APIError
+from api.protocol.responses.queries import IncludeQuery, ItemsQuery
+from api.services.responses import conversations
+from api.tenant import Tenant
+from engine.errors import InvalidParameterError
+
+UP = ItemsQuery(order="asc")
+HELLO = {"type": "message", "role": "user", "content": "hello"}
+
+
+@pytest.fixture
+def asker(asking: Any, storage: Any) -> Any:
+    made = asking("world")
+    made.storage, made.store = storage, True
+    return made
+
+
+async def texts(asker: Any, conversation_id: str) -> list[str]:
+    listing = await conversations.list_items(asker.exchange, conversation_id, UP)
+    return [item["content"][0]["text"] for item in listing["data"]]
+
+
+async def test_a_conversation_is_made_shown_changed_and_deleted(asker: Any) -> None:
+    exchange = asker.exchange
+    made = await conversations.create(exchange, {"metadata": {"a": "1"}, "items": [HELLO]})
+    assert (made["object"], made["metadata"]) == ("conversation", {"a": "1"})
+    assert made["id"].startswith("conv_")
+    changed = await conversations.update(exchange, made["id"], {"metadata": {"b": "2"}})
+    assert changed == await conversations.retrieve(exchange, made["id"])
+    assert changed["metadata"] == {"b": "2"}
+    deleted = await conversations.remove(exchange, made["id"])
+    assert deleted == {"id": made["id"], "object": "conversation.deleted", "deleted": True}
+    with pytest.raises(APIError) as caught:
+        await conversations.retrieve(exchange, made["id"])
+    assert caught.value.status == 404
+
+
+async def test_items_are_added_shown_and_deleted(asker: Any) -> None:
+    exchange = asker.exchange
+    conversation_id = (await conversations.create(exchange, {}))["id"]
+    body = {"items": [HELLO, {"role": "assistant", "content": "hm"}]}
+    added = await conversations.add_items(exchange, conversation_id, body, IncludeQuery())
+    first, second = added["data"]
+    assert (first["content"], first["status"]) == (
+        [{"type": "input_text", "text": "hello"}], "completed",
+    )  # fmt: skip
+    assert second["content"][0]["type"] == "output_text"
+    shown = await conversations.retrieve_item(
+        exchange, conversation_id, second["id"], IncludeQuery()
+    )
+    assert shown == second
+    await conversations.remove_item(exchange, conversation_id, first["id"])
+    assert await texts(asker, conversation_id) == ["hm"]
+    with pytest.raises(APIError) as caught:
+        await conversations.remove_item(exchange, conversation_id, first["id"])
+    assert caught.value.status == 404
+
+
+async def test_a_response_builds_on_its_conversation_and_becomes_part_of_it(asker: Any) -> None:
+    conversation_id = (await conversations.create(asker.exchange, {"items": [HELLO]}))["id"]
+    made = await asker.ask("one", conversation=conversation_id)
+    assert made["conversation"] == {"id": conversation_id}
+    await asker.stream("two", conversation={"id": conversation_id})
+    assert await texts(asker, conversation_id) == ["hello", "one", "world", "two", "world"]
+    text = asker.speaker.context.tokenizer.decode(asker.prompt(), skip_special_tokens=False)
+    said = "<|user|>hello<|user|>one<|assistant|>world<|user|>two<|assistant|>"
+    assert text.replace("None", "") == said
+
+
+async def test_a_failed_response_adds_nothing(asker: Any) -> None:
+    conversation_id = (await conversations.create(asker.exchange, {}))["id"]
+    asker.speaker.engine.failure = RuntimeError("x")
+    asker.speaker.engine.failure_after = 1
+    await asker.stream("one", conversation=conversation_id)
+    assert await texts(asker, conversation_id) == []
+
+
+async def test_a_later_response_keeps_the_conversation_as_it_was(asker: Any) -> None:
+    conversation_id = (await conversations.create(asker.exchange, {"items": [HELLO]}))["id"]
+    first = await asker.ask("one", conversation=conversation_id)
+    await asker.ask("two", conversation=conversation_id)
+    await asker.ask("three", previous_response_id=first["id"])
+    text = asker.speaker.context.tokenizer.decode(asker.prompt())
+    assert "hello" in text
+    assert "one" in text
+    assert "two" not in text
+
+
+async def test_an_item_keeps_its_id_unless_the_conversation_has_it(asker: Any) -> None:
+    exchange = asker.exchange
+    conversation_id = (await conversations.create(exchange, {}))["id"]
+    named = {"items": [HELLO | {"id": "msg_1"}, HELLO | {"id": "msg_1"}]}
+    added = await conversations.add_items(exchange, conversation_id, named, IncludeQuery())
+    again = await conversations.add_items(exchange, conversation_id, named, IncludeQuery())
+    given = [item["id"] for item in added["data"] + again["data"]]
+    assert given[0] == "msg_1"
+    assert len(set(given)) == 4
+
+
+async def test_nobody_else_sees_a_conversation(asker: Any) -> None:
+    conversation_id = (await conversations.create(asker.exchange, {"items": [HELLO]}))["id"]
+    items = await conversations.list_items(asker.exchange, conversation_id, UP)
+    item_id = items["data"][0]["id"]
+    stranger, speaker = copy(asker), copy(asker.speaker)
+    speaker.context = speaker.context.for_tenant(Tenant(project_id="proj_other"))
+    stranger.speaker = speaker
+    exchange = stranger.exchange
+    for attempt in (
+        conversations.retrieve(exchange, conversation_id),
+        conversations.update(exchange, conversation_id, {"metadata": {}}),
+        conversations.remove(exchange, conversation_id),
+        conversations.list_items(exchange, conversation_id, UP),
+        conversations.add_items(exchange, conversation_id, {"items": [HELLO]}, IncludeQuery()),
+        conversations.retrieve_item(exchange, conversation_id, item_id, IncludeQuery()),
+        conversations.remove_item(exchange, conversation_id, item_id),
+        stranger.ask("x", conversation=conversation_id),
+    ):
+        with pytest.raises(APIError) as caught:
+            await attempt
+        assert caught.value.status == 404
+    assert await texts(asker, conversation_id) == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"items": [HELLO] * 21}, "items"),
+        ({"items": [{"type": "computer_call", "id": "x"}]}, "items[0].type"),
+        ({"metadata": {str(index): "x" for index in range(17)}}, "metadata"),
+        ({"metadata": {"a": 1}}, "metadata.a"),
+    ],
+)
+async def test_bad_bodies_are_refused_by_name(asker: Any, body: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        await conversations.create(asker.exchange, body)
+    assert caught.value.param == param
