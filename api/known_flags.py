@@ -34,7 +34,7 @@ BOOLEANS = ALWAYS_ON | frozenset(
     jit-monitor-verbose long-prefill-token-threshold-adaptive disable-chunked-mm-input
     scheduler-reserve-full-isl disable-hybrid-kv-cache-manager enable-flashinfer-autotune
     monokernel aggregate-engine-logging fail-on-environ-validation
-    trust-request-mm-kwargs enable-per-request-metrics enable-log-outputs enable-log-deltas
+    trust-request-mm-kwargs enable-log-outputs enable-log-deltas
     cohere-is-reasoning-model log-error-stack tokens-only enable-scale-out
     enable-ssl-refresh enable-offline-docs
     enable-flash-late-interaction headless grpc disable-log-requests use-v2-block-manager
@@ -74,7 +74,7 @@ VALUES = frozenset(
      otlp-traces-endpoint collect-detailed-traces
     kv-cache-metrics-sample custom-histogram-buckets jit-monitor-mode max-num-scheduled-tokens
     max-num-active-seqs max-num-queued-tokens scheduler-cls watermark prefill-schedule-interval
-    stream-interval cudagraph-capture-sizes max-cudagraph-capture-size ir-op-priority moe-backend
+    cudagraph-capture-sizes max-cudagraph-capture-size ir-op-priority moe-backend
     linear-backend sparse-indexer-topk-backend speculative-config spec-method spec-model
     spec-tokens watermark-config diffusion-config kv-transfer-config kv-events-config
     ec-transfer-config ec-manager-config compilation-config attention-config engram-config

@@ -38,6 +38,8 @@ class ServerSettings:
         skip_model_name_validation: any `model` of a request means the one that is served.
         error_format: `openai`, or `vllm` for vLLM's types and integer codes.
         strict_fields: unknown fields of a request are 400 instead of a `warning` header.
+        enable_per_request_metrics: answers of one sequence carry vLLM's `metrics`.
+        stream_interval: tokens of a stream's chunk at least, but for its first and its last.
         generation_config: `auto`, `vllm` (ignore the model's file), or a folder.
         override_generation_config: sampling defaults laid over the model's.
         chat_template: path or text of a Jinja template; "" = the model's own.
@@ -92,6 +94,8 @@ class ServerSettings:
     skip_model_name_validation: bool = False
     strict_fields: bool = False
     enable_force_include_usage: bool = False
+    enable_per_request_metrics: bool = False
+    stream_interval: int = 1
     return_tokens_as_token_ids: bool = False
     enable_tokenizer_info_endpoint: bool = False
     response_role: str = "assistant"

@@ -7,6 +7,10 @@ Each round is one ordinary request a beam, of the prompt and the beam's tokens; 
 spares the engine all but a page of it. Widths, scores and order are those of vLLM
 (`get_beam_search_score`): the total over the length, prompt included, to the power of
 `length_penalty`, an end token not counted.
+
+Under a grammar or a thinking budget the alternatives are those that it allows, with the model's own
+log-probabilities; where all of them end, the beam is complete. There may then be fewer different
+outputs than beams: the best ones are given again.
 """
 
 from __future__ import annotations
@@ -14,15 +18,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import math
 from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
 from engine.client_protocol import GenerationEngine
+from engine.grammar.guided import is_guided
 from engine.request import (
     FinishReason,
     GenerateRequest,
     SamplingParams,
+    Timings,
     TokenDelta,
     TokenLogprobs,
 )
@@ -64,6 +71,8 @@ async def beam_search(
     All deltas come at the end: no beam is certain before. Of the sampling parameters count
     `max_tokens`, `min_tokens`, `ignore_eos`, `stop_token_ids`, `logprobs` and `prompt_logprobs`.
 
+    Grammar and thinking budget hold every beam.
+
     Raises:
         EngineError: as `engine.generate`.
     """
@@ -91,7 +100,9 @@ class _Search:
         sampling = request.sampling
         eos = () if sampling.ignore_eos else engine.info.eos_token_ids
         self._stop_ids = frozenset((*eos, *sampling.stop_token_ids))
+        self._is_guided = is_guided(request)
         self._first: TokenDelta | None = None
+        self._last: TokenDelta | None = None
         self._num_rounds = 0
 
     async def run(self) -> list[Beam]:
@@ -105,18 +116,17 @@ class _Search:
         ):
             steps = await self._round(beams)
             candidates = [
-                beam.extended(at, token_id, logprob, rank)
+                candidate
                 for beam, at in zip(beams, steps, strict=True)
-                for rank, (token_id, logprob) in enumerate(
-                    zip(at.top_token_ids, at.top_logprobs, strict=True), start=1
-                )
+                for candidate in self._candidates(beam, at)
             ]
-            finished += self._ended(candidates)
-            going_on = [each for each in candidates if each.token_ids[-1] not in self._stop_ids]
+            finished += [each for each in candidates if each.end is not None]
+            going_on = [each for each in candidates if each.end is None and not self._stops(each)]
             beams = sorted(going_on, key=self._score, reverse=True)[:width]
             self._num_rounds += 1
         cut = [dataclasses.replace(beam, end=FinishReason.LENGTH) for beam in beams]
-        return sorted([*finished, *cut], key=self._score, reverse=True)[:width]
+        best = await self._completed(self._ranked(finished, cut)[:width])
+        return [best[index % len(best)] for index in range(width)]
 
     def delta(self, index: int, beam: Beam) -> TokenDelta:
         """What the client is told of a beam."""
@@ -133,21 +143,72 @@ class _Search:
             finish_reason=beam.end,
             stop_token_id=last_id if beam.end is FinishReason.STOP and is_asked_for else None,
             num_cached_tokens=first.num_cached_tokens,
-            timings=first.timings,
+            timings=self._timings(),
+        )
+
+    def _timings(self) -> Timings | None:
+        """From the first round's beginning to the end of the last one."""
+        first, last = self._first, self._last
+        if first is None or last is None or not first.timings or not last.timings:
+            return None
+        begun = first.timings
+        return Timings(
+            begun.queued_s, begun.scheduled_s, begun.first_token_s, last.timings.last_token_s
         )
 
     def _max_tokens(self) -> int:
         room = self._engine.info.max_model_len - len(self._request.prompt_token_ids)
         return min(self._request.sampling.max_tokens, room)
 
-    def _ended(self, candidates: Sequence[Beam]) -> list[Beam]:
-        """Candidates whose last token ends them; before `min_tokens` such tokens are no choice."""
-        if self._num_rounds < self._request.sampling.min_tokens:
-            return []
+    def _candidates(self, beam: Beam, at: TokenLogprobs) -> list[Beam]:
+        """The beam with each of the alternatives; those that end it are ended."""
+        pairs = zip(at.top_token_ids, at.top_logprobs, strict=True)
+        extended = [
+            beam.extended(at, token_id, logprob, rank)
+            for rank, (token_id, logprob) in enumerate(pairs, start=1)
+        ]
+        is_complete = self._is_complete(at)
         return [
             dataclasses.replace(each, end=FinishReason.STOP)
-            for each in candidates
-            if each.token_ids[-1] in self._stop_ids
+            if is_complete or (self._stops(each) and self._may_stop())
+            else each
+            for each in extended
+        ]
+
+    def _stops(self, beam: Beam) -> bool:
+        return beam.token_ids[-1] in self._stop_ids
+
+    def _may_stop(self) -> bool:
+        """Before `min_tokens` an end is no choice; what a guide allows heeds that already."""
+        return self._is_guided or self._num_rounds >= self._request.sampling.min_tokens
+
+    def _is_complete(self, at: TokenLogprobs) -> bool:
+        """Whether a grammar allows nothing but the end, also where `ignore_eos` wants more."""
+        eos = self._engine.info.eos_token_ids
+        return self._request.grammar is not None and all(each in eos for each in at.top_token_ids)
+
+    def _ranked(self, finished: Sequence[Beam], cut: Sequence[Beam]) -> list[Beam]:
+        """Best first; what breaks off within its grammar after all that is whole."""
+        ranked = sorted([*finished, *cut], key=self._score, reverse=True)
+        if self._request.grammar is not None:
+            ranked.sort(key=lambda beam: beam.end is not FinishReason.STOP)
+        return ranked
+
+    async def _completed(self, beams: Sequence[Beam]) -> list[Beam]:
+        """An output that its grammar lets end where it was cut is whole."""
+        cut = [beam for beam in beams if beam.end is FinishReason.LENGTH]
+        num_tokens = len(self._request.prompt_token_ids) + self._num_rounds
+        has_room = num_tokens < self._engine.info.max_model_len
+        if self._request.grammar is None or not cut or not has_room:
+            return list(beams)
+        whole = {
+            beam.token_ids
+            for beam, at in zip(cut, await self._round(cut), strict=True)
+            if self._is_complete(at)
+        }
+        return [
+            dataclasses.replace(beam, end=FinishReason.STOP) if beam.token_ids in whole else beam
+            for beam in beams
         ]
 
     def _score(self, beam: Beam) -> float:
@@ -184,29 +245,49 @@ class _Search:
         async with contextlib.aclosing(self._engine.generate(request)) as stream:
             async for deltas in stream:
                 for delta in deltas:
-                    if self._first is None:
-                        self._first = delta
+                    self._first = self._first or delta
+                    self._last = delta
                     if delta.logprobs:
-                        return delta.logprobs[0]
+                        return _possible(delta.logprobs[0])
                     if delta.finish_reason is not None:
                         raise _Failed(delta)
         raise AssertionError("an engine's answer ends with a finish reason")
 
     def _step_request(self, beam: Beam, index: int) -> GenerateRequest:
         asked, is_first = self._request, self._num_rounds == 0
+        sampling = asked.sampling
+        is_held_back = self._is_guided and len(beam.token_ids) < sampling.min_tokens
         return msgspec.structs.replace(
             asked,
             request_id=f"{asked.request_id}-beam-{self._num_rounds}-{index}",
             prompt_token_ids=(*asked.prompt_token_ids, *beam.token_ids),
             num_sequences=1,
+            num_continued_tokens=len(beam.token_ids),
             sampling=SamplingParams(
                 max_tokens=1,
+                min_tokens=int(is_held_back),
                 temperature=0.0,
-                ignore_eos=True,
+                ignore_eos=sampling.ignore_eos if self._is_guided else True,
+                stop_token_ids=sampling.stop_token_ids if self._is_guided else (),
                 logprobs=2 * asked.num_sequences,
-                prompt_logprobs=asked.sampling.prompt_logprobs if is_first else None,
+                ranks_allowed=self._is_guided,
+                prompt_logprobs=sampling.prompt_logprobs if is_first else None,
+                thinking_token_budget=sampling.thinking_token_budget,
             ),
         )
+
+
+def _possible(entry: TokenLogprobs) -> TokenLogprobs:
+    """Without alternatives that cannot be chosen."""
+    pairs = zip(entry.top_token_ids, entry.top_logprobs, strict=True)
+    possible = [(token_id, logprob) for token_id, logprob in pairs if logprob > -math.inf]
+    return TokenLogprobs(
+        entry.token_id,
+        entry.logprob,
+        entry.rank,
+        tuple(token_id for token_id, _ in possible),
+        tuple(logprob for _, logprob in possible),
+    )
 
 
 def _trimmed(entries: Sequence[TokenLogprobs], num_top: int) -> tuple[TokenLogprobs, ...]:

@@ -15,6 +15,7 @@ MAX_STOP_STRINGS = 4
 MAX_BAD_WORDS = 128
 MAX_BAD_WORDS_TOKENS = 1024
 MAX_LOGIT_BIAS = 1024
+MAX_LOGPROB_TOKEN_IDS = 128
 MAX_SEQUENCES_PER_REQUEST = 128
 
 
@@ -61,10 +62,15 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         seed: always filled when a request reaches the engine; the sampler uses
             hash(seed, sequence index, position) and nothing else for its randomness.
         logprobs: alternatives per generated token; 0 is the sampled token alone; None is off.
-        prompt_logprobs: the same for prompt tokens.
+        logprob_token_ids: the alternatives are these ids, in this order, instead of the most
+            likely ones; only with `logprobs`.
+        ranks_allowed: the alternatives are the likeliest of the ids that may be chosen, instead of
+            all; ids that may not be chosen have -inf. For searches that choose themselves.
+        prompt_logprobs: as `logprobs`, for prompt tokens.
         stop_token_ids: besides the model's own end-of-sequence ids.
         bad_words_token_ids: token sequences that must not be completed.
         repetition_detection: ends an output that repeats itself, once it has `min_tokens`.
+        skip_reading_prefix_cache: the whole prompt is computed, whatever the cache has of it.
         thinking_token_budget: most tokens inside `GenerateRequest.reasoning`; None is unlimited.
     """
 
@@ -84,9 +90,17 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     ignore_eos: bool = False
     seed: int = 0
     logprobs: int | None = None
+    logprob_token_ids: tuple[int, ...] = ()
+    ranks_allowed: bool = False
     prompt_logprobs: int | None = None
     thinking_token_budget: int | None = None
     repetition_detection: RepetitionDetection | None = None
+    skip_reading_prefix_cache: bool = False
+
+    @property
+    def num_alternatives(self) -> int | None:
+        """Alternatives of each generated token; None without logprobs."""
+        return len(self.logprob_token_ids) or self.logprobs
 
 
 class Grammar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -131,6 +145,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         arrival_time_s: `time.time()` of the API worker that accepted it.
         grammar: constrains the output; None allows anything.
         reasoning: where thinking begins and ends; needed by `thinking_token_budget` alone.
+        num_continued_tokens: the last so many ids of the prompt are an output that goes on:
+            grammar and budget have followed them.
     """
 
     request_id: str
@@ -143,6 +159,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     arrival_time_s: float = 0.0
     grammar: Grammar | None = None
     reasoning: ReasoningSpan | None = None
+    num_continued_tokens: int = 0
 
 
 class TokenLogprobs(msgspec.Struct, frozen=True, array_like=True):
@@ -150,7 +167,8 @@ class TokenLogprobs(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         rank: 1-based rank of `token_id` by logit.
-        top_token_ids: the most likely ids, best first; as many as asked for.
+        top_token_ids: the most likely ids, best first, as many as asked for; or the ids that
+            `SamplingParams.logprob_token_ids` asks for.
     """
 
     token_id: int
@@ -189,7 +207,7 @@ class TokenDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         finish_reason: set on the last delta of the sequence and on no other.
         stop_token_id: the id that stopped it, when one of `stop_token_ids` did (not for EOS).
         num_cached_tokens: prompt tokens whose KV came from the prefix cache at first admission.
-        timings: on the last delta.
+        timings: with the first token and on the last delta.
         num_preemptions: on the last delta.
     """
 

@@ -20,7 +20,14 @@ from engine.errors import (
     RequestError,
     SuspendedError,
 )
-from engine.request import ErrorInfo, FinishReason, GenerateRequest, TokenDelta, TokenLogprobs
+from engine.request import (
+    ErrorInfo,
+    FinishReason,
+    GenerateRequest,
+    Timings,
+    TokenDelta,
+    TokenLogprobs,
+)
 
 EXCEPTIONS: dict[str, Callable[[ErrorInfo], Exception]] = {
     "OverloadedError": lambda e: OverloadedError(e.message, retry_after_s=e.retry_after_s or 1.0),
@@ -50,6 +57,7 @@ class _Waiting:
     logprobs: list[TokenLogprobs]
     prompt_logprobs: tuple[TokenLogprobs | None, ...] | None
     num_cached_tokens: int
+    timings: Timings | None
 
     @classmethod
     def of(cls, delta: TokenDelta) -> _Waiting:
@@ -59,6 +67,7 @@ class _Waiting:
             list(delta.logprobs or ()),
             delta.prompt_logprobs,
             delta.num_cached_tokens,
+            delta.timings,
         )
 
     def merge(self, delta: TokenDelta) -> None:
@@ -66,6 +75,7 @@ class _Waiting:
         self.logprobs.extend(delta.logprobs or ())
         self.prompt_logprobs = self.prompt_logprobs or delta.prompt_logprobs
         self.num_cached_tokens = max(self.num_cached_tokens, delta.num_cached_tokens)
+        self.timings = delta.timings or self.timings
         self.last = delta
 
     def to_delta(self) -> TokenDelta:
@@ -79,7 +89,7 @@ class _Waiting:
             stop_token_id=self.last.stop_token_id,
             error=self.last.error,
             num_cached_tokens=self.num_cached_tokens,
-            timings=self.last.timings,
+            timings=self.timings,
             num_preemptions=self.last.num_preemptions,
         )
 

@@ -16,6 +16,7 @@ from engine.request import (
     MAX_BAD_WORDS,
     MAX_BAD_WORDS_TOKENS,
     MAX_LOGIT_BIAS,
+    MAX_LOGPROB_TOKEN_IDS,
     MAX_SEQUENCES_PER_REQUEST,
     MAX_STOP_STRINGS,
     GenerateRequest,
@@ -100,6 +101,7 @@ def verify_sampling(sampling: SamplingParams, info: ModelInfo, names: Names | No
     _verify_logit_bias(sampling.logit_bias, info.vocab_size)
     _verify_ids("stop_token_ids", sampling.stop_token_ids, info.vocab_size)
     _verify_allowed_ids(sampling.allowed_token_ids, info.vocab_size)
+    _verify_logprob_ids(sampling, info.vocab_size)
     _verify_bad_words(sampling.bad_words_token_ids, info.vocab_size)
 
 
@@ -231,6 +233,17 @@ def _verify_logprobs(sampling: SamplingParams, info: ModelInfo, names: Names) ->
         value: int | None = getattr(sampling, field)
         if value is not None:
             limit.verify(value, names.get(field, field))
+
+
+def _verify_logprob_ids(sampling: SamplingParams, vocab_size: int) -> None:
+    token_ids, param = sampling.logprob_token_ids, "logprob_token_ids"
+    if not token_ids:
+        return
+    if sampling.logprobs is None:
+        message = f"Invalid '{param}': only allowed with 'logprobs'."
+        raise InvalidParameterError(message, param=param)
+    _verify_count(param, len(token_ids), MAX_LOGPROB_TOKEN_IDS)
+    _verify_ids(param, token_ids, vocab_size)
 
 
 def _verify_min_tokens(sampling: SamplingParams) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.flag_types import BOOLEAN, SECONDS, TEXT, choice
+from api.flag_types import BOOLEAN, SECONDS, TEXT, choice, integer
 from api.flags.flag import Flag
 
 ANSWERS = "Answers"
@@ -28,6 +28,22 @@ FLAGS = (
         group=ANSWERS,
         fields=("server.enable_force_include_usage",),
         help="Send usage at the end of every stream, asked for or not.",
+    ),
+    Flag(
+        name="enable-per-request-metrics",
+        kind=BOOLEAN,
+        group=ANSWERS,
+        fields=("server.enable_per_request_metrics",),
+        help="Say in the `metrics` of an answer of one sequence how long it waited and took; in "
+        "streams, beside the usage at the end.",
+    ),
+    Flag(
+        name="stream-interval",
+        kind=integer(1),
+        group=ANSWERS,
+        fields=("server.stream_interval",),
+        help="Tokens of each chunk of a stream, but for its first and its last; `stream_interval` "
+        "of a request raises it.",
     ),
     Flag(
         name="enable-tokenizer-info-endpoint",

@@ -15,6 +15,10 @@ Metadata = dict[
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
 
 
+THINKING_SWITCHES = ("enable_thinking", "thinking")
+"""Names that chat templates use for whether the model is to think."""
+
+
 class RequestModel(pydantic.BaseModel):
     """Strict types (true is no number, "1" is no number, 1 is a fine decimal); unknown fields
     are left to `parse_body`."""
@@ -86,11 +90,13 @@ class SamplingFields(RequestModel):
     include_stop_str_in_output: bool | None = False
     ignore_eos: bool | None = False
     repetition_detection: RepetitionDetectionField | None = None
+    thinking_token_budget: Annotated[int, pydantic.Field(ge=-1, le=2**31 - 1)] | None = None
 
     # what becomes text
     skip_special_tokens: bool | None = True
     spaces_between_special_tokens: bool | None = True
     prompt_logprobs: int | None = None
+    logprob_token_ids: Ids | None = None
 
     @property
     def stop_strings(self) -> list[str]:
@@ -109,6 +115,7 @@ class GenerationFields(SamplingFields):
     model: str | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
+    stream_interval: Annotated[int, pydantic.Field(ge=1, le=2**63 - 1)] | None = None
     user: str | None = None
 
     # what the prompt and the answer are made of

@@ -10,7 +10,7 @@ from api.protocol.base import GenerationFields, Metadata, ServiceTier
 from api.protocol.messages import MAX_MESSAGES, Message
 from api.protocol.structured import StructuredFields
 from api.protocol.tools import FunctionCallChoice, Functions, ToolChoice, Tools
-from api.protocol.usage import Usage
+from api.protocol.usage import RequestMetrics, Usage
 
 MAX_BATCH = 1024
 """Conversations of one batch, as many as vLLM takes prompts."""
@@ -41,7 +41,6 @@ class ChatFields(GenerationFields, StructuredFields):
     function_call: FunctionCallChoice | None = None
     reasoning_effort: ReasoningEffort | None = None
     include_reasoning: bool | None = True
-    thinking_token_budget: Annotated[int, pydantic.Field(ge=-1, le=2**31 - 1)] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
 
     add_generation_prompt: bool = True
@@ -170,4 +169,4 @@ class ChatCompletionResponse(pydantic.BaseModel):
     prompt_text: str | None
     kv_transfer_params: None
     ec_transfer_params: None
-    metrics: None
+    metrics: RequestMetrics | None

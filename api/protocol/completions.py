@@ -8,7 +8,7 @@ import pydantic
 
 from api.protocol.base import GenerationFields
 from api.protocol.structured import StructuredFields
-from api.protocol.usage import Usage
+from api.protocol.usage import RequestMetrics, Usage
 
 MAX_PROMPTS = 1024
 TokenIds = Annotated[list[Annotated[int, pydantic.Field(ge=0)]], pydantic.Field(fail_fast=True)]
@@ -62,4 +62,4 @@ class CompletionResponse(pydantic.BaseModel):
     usage: Usage
     kv_transfer_params: None
     ec_transfer_params: None
-    metrics: None
+    metrics: RequestMetrics | None

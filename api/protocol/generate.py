@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from api.protocol.base import RequestModel, SamplingFields, StreamOptions
-from api.protocol.usage import Usage
+from api.protocol.base import THINKING_SWITCHES, RequestModel, SamplingFields, StreamOptions
+from api.protocol.structured import StructuredOutputs
+from api.protocol.usage import RequestMetrics, Usage
 
 TokenIds = Annotated[
     list[Annotated[int, pydantic.Field(ge=0, le=2**63 - 1)]],
@@ -20,6 +21,14 @@ class GenerateSampling(SamplingFields):
 
     max_tokens: int | None = 16
     logprobs: int | None = None
+    structured_outputs: StructuredOutputs | None = None
+    skip_reading_prefix_cache: bool | None = False
+
+
+class ReasoningParserFields(RequestModel):
+    """What the reasoning parser is told: how the prompt was rendered."""
+
+    chat_template_kwargs: dict[str, Any] = pydantic.Field(default_factory=dict[str, Any])
 
 
 class GenerateTokensRequest(RequestModel):
@@ -28,6 +37,7 @@ class GenerateTokensRequest(RequestModel):
     Attributes:
         output_mode: `tokens` alone, or `text` beside them.
         return_token_ids: the prompt's ids come back as well.
+        reasoning_ended: the prompt has left the thoughts, or not; null: its ids tell.
     """
 
     token_ids: TokenIds
@@ -40,6 +50,15 @@ class GenerateTokensRequest(RequestModel):
     return_token_ids: bool | None = None
     cache_salt: Annotated[str, pydantic.Field(min_length=1, max_length=1024)] | None = None
     priority: int | None = 0
+    reasoning_ended: bool | None = None
+    reasoning_parser_kwargs: ReasoningParserFields | None = None
+
+    @property
+    def is_thinking_off(self) -> bool:
+        """Whether the prompt was rendered for an answer without thoughts."""
+        given = self.reasoning_parser_kwargs
+        variables = {} if given is None else given.chat_template_kwargs
+        return any(variables.get(name) is False for name in THINKING_SWITCHES)
 
 
 class WeightVersion(pydantic.BaseModel):
@@ -75,7 +94,7 @@ class GenerateTokensResponse(pydantic.BaseModel):
     prompt_token_id_logprobs: None
     prompt_token_ids: list[int] | None
     mm_placeholders: None
-    metrics: None
+    metrics: RequestMetrics | None
     kv_transfer_params: None
     ec_transfer_params: None
     output_mode: Literal["tokens", "text"]

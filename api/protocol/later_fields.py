@@ -20,7 +20,6 @@ _NULL: Neutral = (None,)
 
 _BOTH: dict[str, Neutral] = {
     "watermarking": _OFF,
-    "logprob_token_ids": _OFF,
     "prompt_embeds": _OFF,
     "media_io_kwargs": _OFF,
     "mm_processor_kwargs": _OFF,
@@ -32,7 +31,6 @@ _BOTH: dict[str, Neutral] = {
     "kv_transfer_params": _OFF,
     "ec_transfer_params": _OFF,
     "vllm_xargs": _OFF,
-    "stream_interval": (None, 1),
 }
 
 CHAT: dict[str, Neutral] = _BOTH | {
@@ -47,7 +45,6 @@ CHAT: dict[str, Neutral] = _BOTH | {
 }
 
 COMPLETIONS: dict[str, Neutral] = _BOTH | {
-    "thinking_token_budget": (None, -1),
     "store": _OFF,
 }
 
@@ -73,8 +70,6 @@ GENERATE: dict[str, Neutral] = {
     "token_offsets": _OFF,
     "features": _OFF,
     "content_parts": _OFF,
-    "reasoning_ended": _NULL,
-    "reasoning_parser_kwargs": _OFF,
     "parse_context": _OFF,
     "kv_transfer_params": _OFF,
     "ec_transfer_params": _OFF,
@@ -85,10 +80,6 @@ GENERATE_SAMPLING: dict[str, Neutral] = {
     "detokenize": (None, True, False),
     "skip_clone": (None, True, False),
     "flat_logprobs": (None, False),
-    "skip_reading_prefix_cache": (None, False),
-    "structured_outputs": _NULL,
-    "thinking_token_budget": (None, -1),
-    "logprob_token_ids": _OFF,
     "extra_args": _OFF,
     "logits_processors": _OFF,
     "watermarking": _OFF,

@@ -21,6 +21,17 @@ class CompletionTokensDetails(pydantic.BaseModel):
     rejected_prediction_tokens: int
 
 
+class RequestMetrics(pydantic.BaseModel):
+    """How long an answer of one sequence waited and took (`--enable-per-request-metrics`)."""
+
+    time_to_first_token_ms: float | None
+    generation_time_ms: float | None
+    queue_time_ms: float | None
+    mean_itl_ms: float | None
+    tokens_per_second: float | None
+    speculative_decoding: None
+
+
 class Usage(pydantic.BaseModel):
     """Tokens of a request."""
 

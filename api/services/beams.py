@@ -9,7 +9,7 @@ from api.protocol.base import GenerationFields
 from api.services.generation import Run
 from engine.beam_search import beam_search
 from engine.errors import InvalidParameterError
-from engine.request import GenerateRequest, ModelInfo
+from engine.request import ModelInfo
 from engine.validation import max_alternatives
 
 NEUTRAL = {
@@ -24,6 +24,7 @@ NEUTRAL = {
     "allowed_token_ids": (None,),
     "bad_words": (None, []),
     "repetition_detection": (None,),
+    "logprob_token_ids": (None, []),
     "best_of": (None,),
 }
 """Fields that would change what is likely, with the values that do not: beams are chosen by the
@@ -43,16 +44,6 @@ def runner(context: ServerContext, request: GenerationFields) -> Run:
     _verify(request, context.engine.info)
     penalty = 1.0 if request.length_penalty is None else request.length_penalty
     return partial(beam_search, context.engine, length_penalty=penalty)
-
-
-def verify_unconstrained(request: GenerationFields, generate: GenerateRequest) -> None:
-    """Raise InvalidParameterError when a grammar or a budget would hold the tokens of beams."""
-    if not request.use_beam_search:
-        return
-    if generate.grammar is not None:
-        raise _refused(generate.grammar.param, "it does not go with 'use_beam_search'")
-    if generate.sampling.thinking_token_budget is not None:
-        raise _refused("thinking_token_budget", "it does not go with 'use_beam_search'")
 
 
 def _verify(request: GenerationFields, info: ModelInfo) -> None:

@@ -21,8 +21,6 @@ from api.services.chat_reading import (
     make_reading,
     opens_thoughts,
     output_settings,
-    reasoning_span,
-    thinking_budget,
 )
 from api.services.chat_stream import chat_events
 from api.services.chat_wire import whole_answer
@@ -40,7 +38,13 @@ from api.services.requests import (
     verify_special_spacing,
     verify_streaming,
 )
-from api.services.sampling import build_sampling, choose_max_tokens, num_sequences
+from api.services.sampling import (
+    build_sampling,
+    choose_max_tokens,
+    num_sequences,
+    verify_logprob_token_ids,
+)
+from api.services.thinking import reasoning_span, thinking_budget
 from api.services.tool_plan import plan_tools, shown_tools
 from engine.errors import InvalidParameterError
 from engine.request import GenerateRequest
@@ -87,6 +91,7 @@ async def prepare(
     verify_streaming(request)
     verify_special_spacing(context, request)
     num_top = _num_top(request)
+    verify_logprob_token_ids(request, has_logprobs=num_top is not None)
     run = run or beams.runner(context, request)
     count = num_sequences(request)
     limit, param = _requested_max_tokens(request)
@@ -111,7 +116,7 @@ async def prepare(
     grammar = await build_chat_grammar(
         context, request, formats, plan, is_open=is_open, prompt_text=text
     )
-    budget = thinking_budget(formats, request)
+    budget = thinking_budget(formats, request.thinking_token_budget)
     sampling = msgspec.structs.replace(sampling, thinking_token_budget=budget)
     identity = identity or make_identity(context, "chatcmpl", request, http_request_id)
     generate = GenerateRequest(
@@ -126,7 +131,6 @@ async def prepare(
         reasoning=reasoning_span(context, formats, is_open=is_open),
     )
     verify_request(generate, info, prompt_param="messages")
-    beams.verify_unconstrained(request, generate)
     settings = output_settings(context, formats, request, text)
     return ChatJob(
         context=context,
@@ -138,7 +142,7 @@ async def prepare(
         reading=make_reading(formats, request, plan, text),
         role=_role(context, request),
         echoed=_echoed(context, request),
-        num_top=sampling.logprobs if num_top is not None else None,
+        num_top=sampling.num_alternatives if num_top is not None else None,
     )
 
 

@@ -18,9 +18,10 @@ from api.parsers.tool_spec import ToolSpec
 from api.parsers.tools import ToolFormat
 from api.protocol.chat import ChatCompletionRequest
 from api.services.answer_grammar import Enforced, combined
-from api.services.chat_reading import mark_ids, tool_specs
+from api.services.chat_reading import tool_specs
 from api.services.structured import find_wanted, make_grammar, verified
 from api.services.template_variables import is_thinking_off
+from api.services.thinking import mark_ids
 from api.services.tool_plan import ToolPlan, is_strict, tool_name
 from engine.errors import InvalidParameterError
 from engine.grammar.vocabulary import Vocabulary

@@ -16,10 +16,10 @@ from api.protocol.chat import ChatCompletionRequest
 from api.protocol.tools import FunctionTool, GrammarFormat, Tool
 from api.services.output import OutputSettings
 from api.services.reading import Reading
+from api.services.requests import stream_interval
 from api.services.thoughts import ThoughtMarks
 from api.services.tool_plan import ToolPlan
 from engine.errors import InvalidParameterError
-from engine.request import ReasoningSpan
 from engine.text.tokenizer import Tokenizer
 
 
@@ -78,7 +78,7 @@ def output_settings(
         is_open = opens_thoughts(formats, request, prompt_text)
         thoughts = ThoughtMarks.of(reasoning, is_open)
     return dataclasses.replace(
-        OutputSettings.of(request),
+        OutputSettings.of(request, stream_interval(context, request)),
         shown_special_ids=frozenset(special_marks(formats, tokenizer).values()),
         thoughts=thoughts,
     )
@@ -91,44 +91,6 @@ def opens_thoughts(formats: ModelFormats, request: ChatCompletionRequest, prompt
         return False
     start = answer_start(request, prompt_text)
     return reasoning.is_open_at_start(start, is_continued=request.continue_final_message)
-
-
-def thinking_budget(formats: ModelFormats, request: ChatCompletionRequest) -> int | None:
-    """`thinking_token_budget`; None is unlimited.
-
-    Raises:
-        InvalidParameterError: the model is not known to think.
-    """
-    budget = request.thinking_token_budget
-    if budget is None or budget < 0:
-        return None
-    if formats.reasoning is None or formats.reasoning.script is not None:
-        raise InvalidParameterError(
-            "Unsupported parameter: 'thinking_token_budget' needs a model whose thoughts stand "
-            "between two marks; see --reasoning-parser.",
-            param="thinking_token_budget",
-            code="unsupported_parameter",
-        )
-    return budget
-
-
-def reasoning_span(
-    context: ServerContext, formats: ModelFormats, *, is_open: bool
-) -> ReasoningSpan | None:
-    """Where thoughts begin and end, for the engine."""
-    reasoning = formats.reasoning
-    if reasoning is None:
-        return None
-    return ReasoningSpan(
-        start=mark_ids(context, reasoning.start),
-        end=mark_ids(context, reasoning.end),
-        is_open=is_open,
-    )
-
-
-def mark_ids(context: ServerContext, mark: str) -> tuple[int, ...]:
-    """The ids of a mark, which the newlines beside it are no part of."""
-    return tuple(context.tokenizer.encode(mark.strip(), add_special_tokens=False))
 
 
 def special_marks(formats: ModelFormats, tokenizer: Tokenizer) -> dict[str, int]:

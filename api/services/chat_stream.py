@@ -11,7 +11,7 @@ import orjson
 from api.services.chat_job import ChatJob, given_if
 from api.services.chat_message import stream_delta
 from api.services.events import ChunkWriter
-from api.services.generation import usage_of
+from api.services.generation import metrics_of, usage_of
 from api.services.output import OutputChunk
 from api.services.reading import ChoiceReader, MessageDelta
 from engine.request import TokenLogprobs
@@ -38,7 +38,7 @@ async def chat_events(
             if events:
                 yield events
             events = b""
-    usage = writer.usage(usage_of([job.generation]))
+    usage = writer.usage(usage_of([job.generation]), metrics_of([job.generation]))
     if usage:
         yield usage
 

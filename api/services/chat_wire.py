@@ -11,7 +11,7 @@ from api.services import logprobs as wire
 from api.services.chat_job import ChatAnswer, ChatJob, given_if
 from api.services.chat_message import whole_message
 from api.services.collect import Choice, collect
-from api.services.generation import Usage, usage_of
+from api.services.generation import Usage, metrics_of, usage_of
 from api.services.reading import ChoiceReader
 
 Member = dict[str, Any]
@@ -26,6 +26,7 @@ async def whole_answer(job: ChatJob) -> bytes:
         [make_choice(job, index, choice) for index, choice in enumerate(choices)],
         usage_of([job.generation]),
         prompt_members(job, scores),
+        metrics=metrics_of([job.generation]),
     )
 
 
@@ -38,7 +39,12 @@ async def batch_answer(jobs: Sequence[ChatJob]) -> bytes:
 
 
 def encode_answer(
-    answer: ChatAnswer, choices: Sequence[Member], usage: Usage, prompt: Member
+    answer: ChatAnswer,
+    choices: Sequence[Member],
+    usage: Usage,
+    prompt: Member,
+    *,
+    metrics: Member | None = None,
 ) -> bytes:
     """The whole answer as JSON.
 
@@ -57,7 +63,7 @@ def encode_answer(
         **prompt,
         "kv_transfer_params": None,
         "ec_transfer_params": None,
-        "metrics": None,
+        "metrics": metrics,
     }
     if answer.request.metadata is not None:
         members["metadata"] = answer.request.metadata

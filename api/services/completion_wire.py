@@ -16,7 +16,7 @@ from api.services import logprobs as wire
 from api.services.collect import Choice, collect
 from api.services.echo import Echo, make_echo
 from api.services.events import ChunkWriter
-from api.services.generation import Generation, usage_of
+from api.services.generation import Generation, metrics_of, usage_of
 from api.services.output import OutputChunk
 from api.services.rendering import RenderedPrompt
 from api.services.requests import Identity
@@ -67,7 +67,7 @@ async def whole_answer(job: CompletionJob) -> bytes:
         "usage": usage_of(job.generations).as_dict(),
         "kv_transfer_params": None,
         "ec_transfer_params": None,
-        "metrics": None,
+        "metrics": metrics_of(job.generations),
     }
     return orjson.dumps(answer)
 
@@ -140,7 +140,9 @@ class CompletionEvents:
                     if self._job.request.echo:
                         await asyncio.sleep(0)  # as in `whole_answer`
                 yield b"".join(pieces)
-        usage = self._writer.usage(usage_of(self._job.generations))
+        usage = self._writer.usage(
+            usage_of(self._job.generations), metrics_of(self._job.generations)
+        )
         if usage:
             yield usage
 

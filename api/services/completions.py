@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from api.context import ServerContext
 from api.protocol.completions import MAX_PROMPTS, CompletionRequest
 from api.protocol.later_fields import COMPLETIONS, refuse_later_fields
@@ -21,18 +23,24 @@ from api.services.output import OutputSettings
 from api.services.rendering import RenderedPrompt
 from api.services.requests import (
     Answer,
-    Identity,
     cache_salt,
     engine_request_id,
     make_identity,
+    stream_interval,
     verify_model,
     verify_special_spacing,
     verify_streaming,
 )
-from api.services.sampling import build_sampling, choose_max_tokens, num_sequences
+from api.services.sampling import (
+    build_sampling,
+    choose_max_tokens,
+    num_sequences,
+    verify_logprob_token_ids,
+)
 from api.services.structured import build_grammar
+from api.services.thinking import span_after, thinking_budget
 from engine.errors import InvalidParameterError
-from engine.request import GenerateRequest, Grammar, SamplingParams
+from engine.request import GenerateRequest, Grammar, ReasoningSpan, SamplingParams
 from engine.validation import verify_request
 
 MAX_CHOICES = 2048
@@ -68,6 +76,7 @@ async def prepare(
     verify_streaming(request)
     verify_special_spacing(context, request)
     verify_infill(context.tokenizer, request)
+    verify_logprob_token_ids(request, has_logprobs=request.logprobs is not None)
     run = beams.runner(context, request)
     count = num_sequences(request)
     given = split_prompts(request)
@@ -81,16 +90,21 @@ async def prepare(
     prompts = [await _render(context, request, prompt) for prompt in given]
     identity = make_identity(context, "cmpl", request, http_request_id)
     grammar = await build_grammar(context, request)
+    settings = OutputSettings.of(request, stream_interval(context, request))
     shared: SamplingParams | None = None
     generations: list[Generation] = []
     for index, prompt in enumerate(prompts):
         max_tokens = _max_tokens(context, request, len(prompt.token_ids))
         if shared is None or shared.max_tokens != max_tokens:
             shared = _sampling(context, request, count, max_tokens)
-        generate = _generate_request(request, identity, index, prompt, shared, grammar=grammar)
+        generate = _generate_request(request, prompt, shared, grammar)
+        generate = msgspec.structs.replace(
+            generate,
+            request_id=engine_request_id(identity, index),
+            reasoning=_reasoning(context, request, prompt),
+        )
         verify_request(generate, context.engine.info)
-        beams.verify_unconstrained(request, generate)
-        generations.append(Generation(context, generate, OutputSettings.of(request), run))
+        generations.append(Generation(context, generate, settings, run))
     return CompletionJob(
         context=context,
         request=request,
@@ -184,7 +198,8 @@ def _sampling(
     if request.echo and request.logprobs is not None and prompt_logprobs is None:
         prompt_logprobs = request.logprobs
     is_ranked = count > request.num_choices
-    return build_sampling(
+    budget = thinking_budget(context.formats, request.thinking_token_budget)
+    sampling = build_sampling(
         context,
         request,
         max_tokens=max_tokens,
@@ -192,19 +207,24 @@ def _sampling(
         prompt_logprobs=prompt_logprobs,
         names={},
     )
+    return msgspec.structs.replace(sampling, thinking_token_budget=budget)
+
+
+def _reasoning(
+    context: ServerContext, request: CompletionRequest, prompt: RenderedPrompt
+) -> ReasoningSpan | None:
+    has_budget = request.thinking_token_budget is not None
+    return span_after(context, prompt.token_ids) if has_budget else None
 
 
 def _generate_request(
     request: CompletionRequest,
-    identity: Identity,
-    index: int,
     prompt: RenderedPrompt,
     sampling: SamplingParams,
-    *,
     grammar: Grammar | None,
 ) -> GenerateRequest:
     return GenerateRequest(
-        request_id=engine_request_id(identity, index),
+        request_id="",
         prompt_token_ids=prompt.token_ids,
         sampling=sampling,
         num_sequences=num_sequences(request),

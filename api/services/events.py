@@ -75,11 +75,12 @@ class ChunkWriter:
             tail += b',"obfuscation":"' + padding(text).encode() + b'"'
         return self._head + choice + b"]" + tail + b"}\n\n"
 
-    def usage(self, usage: Usage) -> bytes:
+    def usage(self, usage: Usage, metrics: dict[str, Any] | None = None) -> bytes:
         """The chunk without choices that ends a stream with `include_usage`; b"" without it."""
         if not self.includes_usage:
             return b""
-        return self._head + b'],"usage":' + orjson.dumps(usage.as_dict()) + b"}\n\n"
+        extra = b"" if metrics is None else b',"metrics":' + orjson.dumps(metrics)
+        return self._head + b'],"usage":' + orjson.dumps(usage.as_dict()) + extra + b"}\n\n"
 
     def _usage_so_far(self, usage: Usage | None) -> bytes:
         if self.is_usage_continuous and usage is not None:

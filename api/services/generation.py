@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -20,8 +21,9 @@ from api.errors import from_error_info
 from api.request_tracker import RequestTracker
 from api.services.output import OutputChunk, OutputSettings, SequenceOutput
 from api.services.ownership import owned
+from api.services.request_metrics import request_metrics
 from engine.errors import EngineDiedError, OverloadedError, SuspendedError
-from engine.request import FinishReason, GenerateRequest, TokenDelta, TokenLogprobs
+from engine.request import FinishReason, GenerateRequest, Timings, TokenDelta, TokenLogprobs
 from engine.scheduler.settling import INVALID_RESULT
 
 Run = Callable[[GenerateRequest], AsyncGenerator[list[TokenDelta], None]]
@@ -64,6 +66,7 @@ class Generation:
     Attributes:
         prompt_logprobs: known before the first chunk is given out, when asked for.
         num_cached_tokens: prompt tokens found in the prefix cache.
+        timings: of sequence 0, as far as they are known.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class Generation:
         run: Run | None = None,
     ) -> None:
         """`run` is `context.engine.generate` unless something else answers the request."""
-        self._context = context
+        self.context = context
         self._run = run or context.engine.generate
         self.request = owned(context, request)
         self._outputs = [
@@ -83,6 +86,7 @@ class Generation:
         ]
         self.prompt_logprobs: PromptLogprobs | None = None
         self.num_cached_tokens = 0
+        self.timings: Timings | None = None
         self._held: list[OutputChunk] = []
 
     @property
@@ -106,7 +110,7 @@ class Generation:
             APIError, EngineError: refused, failed, or the engine died.
         """
         request = self.request
-        tracker = self._context.metrics.track(
+        tracker = self.context.metrics.track(
             len(request.prompt_token_ids), request.num_sequences, request.sampling.max_tokens
         )
         try:
@@ -120,7 +124,7 @@ class Generation:
                         return
             raise EngineDiedError("the engine's answer ended before its last token")
         except (OverloadedError, SuspendedError) as error:
-            self._context.metrics.rejected(REJECTIONS[type(error)])
+            self.context.metrics.rejected(REJECTIONS[type(error)])
             raise
         finally:
             tracker.close()
@@ -131,6 +135,7 @@ class Generation:
             if delta.sequence_index == 0:
                 self.num_cached_tokens = max(self.num_cached_tokens, delta.num_cached_tokens)
                 self.prompt_logprobs = self.prompt_logprobs or delta.prompt_logprobs
+                self.timings = delta.timings or self.timings
             chunk = self._push(delta, tracker)
             if chunk is not None:
                 chunks.append(chunk)
@@ -155,7 +160,7 @@ class Generation:
         """The client is told nothing of a fault of ours, so the log must have it."""
         error = delta.error
         if error == INVALID_RESULT:
-            self._context.metrics.corrupted()
+            self.context.metrics.corrupted()
         if error is None:
             log.warning("request %s failed without a reason", self.request.request_id)
         elif from_error_info(error).status >= 500:
@@ -165,10 +170,12 @@ class Generation:
     async def _abort_stopped(self) -> None:
         """Tell the engine of sequences that a stop string ended."""
         stopped = [i for i, output in enumerate(self._outputs) if output.is_stopped_here]
+        if 0 in stopped and self.timings is not None:
+            self.timings = msgspec.structs.replace(self.timings, last_token_s=time.time())
         for index in stopped:
             self._outputs[index].is_stopped_here = False
         if stopped and not self._is_finished:
-            await self._context.engine.abort(self.request.request_id, stopped)
+            await self.context.engine.abort(self.request.request_id, stopped)
 
 
 def token_by_token(run: Run) -> Run:
@@ -213,6 +220,15 @@ def usage_of(generations: Sequence[Generation]) -> Usage:
         sum(generation.num_cached_tokens for generation in generations),
         sum(generation.num_reasoning_tokens for generation in generations),
     )
+
+
+def metrics_of(generations: Sequence[Generation]) -> dict[str, Any] | None:
+    """vLLM's `metrics`, where the operator wants them: of an answer of one sequence."""
+    first = generations[0]
+    is_one = len(generations) == 1 and first.request.num_sequences == 1
+    if not is_one or not first.context.settings.enable_per_request_metrics:
+        return None
+    return request_metrics(first.timings, first.num_tokens)
 
 
 async def merge(

@@ -27,6 +27,8 @@ class OutputSettings:
         min_tokens: stop strings count only after so many tokens.
         shown_special_ids: special tokens that stay in the text in any case, for parsers.
         thoughts: where the model's thoughts are; None when nobody counts them.
+        stream_interval: tokens since the last chunk that make another; the first token and the
+            last always do.
     """
 
     stop: tuple[str, ...] = ()
@@ -35,15 +37,17 @@ class OutputSettings:
     min_tokens: int = 0
     shown_special_ids: frozenset[int] = frozenset()
     thoughts: ThoughtMarks | None = None
+    stream_interval: int = 1
 
     @classmethod
-    def of(cls, request: SamplingFields) -> OutputSettings:
+    def of(cls, request: SamplingFields, stream_interval: int = 1) -> OutputSettings:
         """As the request's fields say."""
         return cls(
             stop=tuple(request.stop_strings),
             include_stop_str_in_output=bool(request.include_stop_str_in_output),
             skip_special_tokens=request.skip_special_tokens is not False,
             min_tokens=request.min_tokens or 0,
+            stream_interval=stream_interval,
         )
 
 
@@ -162,11 +166,16 @@ class SequenceOutput:
         self._chunk.stop_reason = cause
 
     def _give_chunk(self) -> OutputChunk | None:
-        if not self._chunk.text and not self.is_finished:
+        if not self.is_finished and not self._is_due():
             return None
         chunk, self._chunk = self._chunk, self._empty_chunk()
         chunk.num_tokens = self.num_tokens
         return chunk
+
+    def _is_due(self) -> bool:
+        chunk, is_first = self._chunk, len(self._chunk.token_ids) == self.num_tokens
+        is_enough = is_first or len(chunk.token_ids) >= self._settings.stream_interval
+        return bool(chunk.text) and is_enough
 
     def _empty_chunk(self) -> OutputChunk:
         return OutputChunk(

@@ -87,6 +87,11 @@ def verify_streaming(request: GenerationFields) -> None:
         raise _needs("best_of", "'stream' is false, or it equals 'n'")
 
 
+def stream_interval(context: ServerContext, request: GenerationFields) -> int:
+    """Tokens of a chunk at least, but for the first and the last; the server's is the least."""
+    return max(context.settings.stream_interval, request.stream_interval or 1)
+
+
 def verify_special_spacing(context: ServerContext, request: SamplingFields) -> None:
     """`spaces_between_special_tokens: false` is how tokens that are bytes always come out; a
     vocabulary that puts spaces between its tokens cannot do it."""

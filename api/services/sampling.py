@@ -103,10 +103,19 @@ def build_sampling(
         repetition_detection=_repetition_detection(request),
         seed=secrets.randbits(63) if request.seed is None else request.seed,
         logprobs=_alternatives(logprobs, info, names.get("logprobs", "logprobs")),
+        logprob_token_ids=_optional_ids(request.logprob_token_ids) or (),
         prompt_logprobs=_alternatives(prompt_logprobs, info, "prompt_logprobs"),
     )
     verify_sampling(sampling, info, names)
     return sampling
+
+
+def verify_logprob_token_ids(request: SamplingFields, *, has_logprobs: bool) -> None:
+    """Raise InvalidParameterError for ids to score where no logprobs are asked for."""
+    if request.logprob_token_ids and not has_logprobs:
+        raise InvalidParameterError(
+            "Invalid 'logprob_token_ids': only allowed with 'logprobs'.", param="logprob_token_ids"
+        )
 
 
 def bad_words_token_ids(tokenizer: Tokenizer, words: list[str]) -> tuple[tuple[int, ...], ...]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from api.context import ServerContext
+from api.protocol.base import THINKING_SWITCHES
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.tokenize import TokenizeRequest
 from engine.errors import InvalidParameterError
 from engine.text.chat_template import RESERVED_NAMES, ChatTemplate
-
-THINKING_SWITCHES = ("enable_thinking", "thinking")
-"""Names that templates use for whether the model is to think."""
 
 
 def template_variables(

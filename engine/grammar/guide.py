@@ -36,7 +36,7 @@ class Guide:
         sampling, grammar = request.sampling, request.grammar
         self._matcher = matcher
         self._vocabulary = vocabulary
-        self._num_prompt_tokens = len(request.prompt_token_ids)
+        self._num_prompt_tokens = len(request.prompt_token_ids) - request.num_continued_tokens
         self._begins_after = grammar.begins_after if grammar else ()
         self._is_open = not self._begins_after
         self._ignores_eos = sampling.ignore_eos
@@ -46,6 +46,7 @@ class Guide:
             if budget is None or request.reasoning is None
             else ThinkingBudget(request.reasoning, budget)
         )
+        self._follow(request.prompt_token_ids)
 
     @property
     def num_words(self) -> int:
@@ -72,6 +73,13 @@ class Guide:
         else:
             first = self._num_prompt_tokens
             self._is_open = any(ends_with(token_ids, end, first) for end in self._begins_after)
+
+    def _follow(self, token_ids: tuple[int, ...]) -> None:
+        """Go through the output that the request goes on with."""
+        followed = list(token_ids[: self._num_prompt_tokens])
+        for token_id in token_ids[self._num_prompt_tokens :]:
+            followed.append(token_id)
+            self.accept(followed)
 
     def fill(self, allowed_W: Words) -> None:
         """Write the bits of the ids allowed next, in the layout of `engine.sampling.row`.

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from llguidance import LLMatcher
 
-from engine.errors import ModelFormatError, RequestError
+from engine.errors import ModelFormatError, RequestError, SequenceError
 from engine.grammar.compile import compile_grammar
 from engine.grammar.guide import Guide
 from engine.grammar.guided import is_guided
@@ -90,4 +90,6 @@ def _made(sequence: Sequence, future: concurrent.futures.Future[Guide]) -> Guide
     param = "thinking_token_budget" if grammar is None else grammar.param
     if isinstance(error, RequestError | ModelFormatError):
         return ErrorInfo("InvalidParameterError", str(error), param, "invalid_grammar")
+    if isinstance(error, SequenceError):  # of an output that is followed
+        return ErrorInfo("SequenceError", str(error))
     return ErrorInfo("SequenceError", "the grammar could not be compiled")

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from engine.config import ResolvedConfig
+from engine.request import MAX_LOGPROB_TOKEN_IDS
 from engine.runner.arguments import StepProgram
 from engine.runner.buckets import Bucket, Variant
 from engine.runner.fields import StepFields
@@ -126,7 +127,7 @@ def compile_sampler(program: StepProgram, bucket: Bucket) -> SamplerExecutable:
     _, state = program.abstract_pages_and_state(1)
     logits, packed, allowed = program.abstract_sampler_arguments(bucket)
     replicated = program.shardings.replicated
-    out_shardings: Any = SamplerOutputs(replicated, replicated)  # pyright: ignore[reportArgumentType]
+    out_shardings: Any = SamplerOutputs(replicated, replicated, replicated)  # pyright: ignore[reportArgumentType]
     jitted = jax.jit(sampler, donate_argnums=1, out_shardings=out_shardings)
     compiled = jitted.lower(logits, state, packed, allowed).compile()
     memory = compiled.memory_analysis()
@@ -163,6 +164,7 @@ def compile_write_slot_row(program: StepProgram) -> Any:
         bias_V=shape(vocab_size, jnp.float32),  # pyright: ignore[reportArgumentType]
         allowed_W=shape(num_words(vocab_size), jnp.uint32),  # pyright: ignore[reportArgumentType]
         stop_W=shape(num_words(vocab_size), jnp.uint32),  # pyright: ignore[reportArgumentType]
+        scored_K=shape(MAX_LOGPROB_TOKEN_IDS, jnp.int32),  # pyright: ignore[reportArgumentType]
     )
     slot_index = jax.ShapeDtypeStruct((), jnp.int32, sharding=replicated)
     jitted = jax.jit(write_slot_row, donate_argnums=0, out_shardings=replicated)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from engine.request import TokenLogprobs
+from engine.request import SamplingParams, TokenLogprobs
 from engine.runner.buckets import Bucket
 from engine.runner.inputs import RowTable
 from engine.runner.step import NUM_GREEDY_COLUMNS, NUM_SCORE_COLUMNS
@@ -19,8 +19,10 @@ from engine.scheduler.plan import PlannedRow, RowResult
 
 Ints = npt.NDArray[np.int32]
 Words = npt.NDArray[np.uint32]
+Floats = npt.NDArray[np.float32]
 Allowed: TypeAlias = Mapping[int, Words]
 """Bits of the ids that a row may choose, by its index in the plan; others may choose any."""
+LaunchSampler: TypeAlias = Callable[[Allowed], tuple[jax.Array, jax.Array]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class StepHandle:
         rows: of the plan, in order.
         places: of these rows in the results.
         results_RX: see `engine.runner.step.StepOutputs`, or a function that launches the sampler
-            and gives them.
+            and gives `results_RX` and `wanted_RK` of `engine.runner.step.SamplerOutputs`.
         scores_TX: see `engine.runner.step.StepOutputs`.
     """
 
@@ -66,36 +68,40 @@ class StepHandle:
         self,
         rows: Items[PlannedRow],
         places: RowPlaces,
-        results_RX: jax.Array | Callable[[Allowed], jax.Array],
+        results_RX: jax.Array | LaunchSampler,
         scores_TX: jax.Array,
     ) -> None:
         self._rows = rows
         self._places = places
-        self._num_logprobs = [row.sequence.request.sampling.logprobs for row in rows]
+        self._samplings = [row.sequence.request.sampling for row in rows]
         self._results_RX: jax.Array | None = None
-        self._launch_sampler: Callable[[Allowed], jax.Array] | None = None
+        self._wanted_RK: jax.Array | None = None
+        self._launch_sampler: LaunchSampler | None = None
         self._scores_TX = scores_TX
         if callable(results_RX):
             self._launch_sampler = results_RX
         else:
-            self._expect(results_RX)
+            self._expect(results_RX, None)
         if scores_TX.size:
             scores_TX.copy_to_host_async()
 
     def sample(self, allowed: Allowed) -> None:
         """Choose the tokens of a plan that `needs_settled`; everything before it is settled."""
         assert self._launch_sampler is not None, "the tokens of this step were chosen at launch"
-        self._expect(self._launch_sampler(allowed))
+        self._expect(*self._launch_sampler(allowed))
 
     def is_ready(self) -> bool:
         """Whether `results` would not block."""
         results: Any = self._results_RX
         return results is not None and results.is_ready()
 
-    def _expect(self, results_RX: jax.Array) -> None:
+    def _expect(self, results_RX: jax.Array, wanted_RK: jax.Array | None) -> None:
         self._results_RX = results_RX
         self._launch_sampler = None
         results_RX.copy_to_host_async()
+        if wanted_RK is not None and any(each.logprob_token_ids for each in self._samplings):
+            self._wanted_RK = wanted_RK
+            wanted_RK.copy_to_host_async()
 
     def results(self) -> list[RowResult]:
         """Block until the step is done; one result per row of its plan, in order.
@@ -106,29 +112,45 @@ class StepHandle:
         assert self._results_RX is not None, "the sampler was launched"
         results_RX: Ints = np.asarray(self._results_RX)
         scores_TX: Ints | None = np.asarray(self._scores_TX) if self._scores_TX.size else None
+        wanted_RK = None if self._wanted_RK is None else np.asarray(self._wanted_RK)
         tokens = results_RX[:, 0].tolist()
         are_invalid = results_RX[:, 1].tolist()
         return [
             RowResult(
                 tokens[line] if row.is_sampling else None,
                 are_invalid[line] != 0,
-                None if logprobs is None else _sampled_logprobs(row, results_RX[line], logprobs),
+                None
+                if sampling.logprobs is None
+                else _sampled_logprobs(row, sampling, line, results_RX, wanted_RK),
                 () if scores_TX is None else _prompt_logprobs(row, first_token, scores_TX),
             )
-            for row, line, first_token, logprobs in zip(
+            for row, line, first_token, sampling in zip(
                 self._rows,
                 self._places.lines,
                 self._places.first_tokens,
-                self._num_logprobs,
+                self._samplings,
                 strict=True,
             )
         ]
 
 
-def _sampled_logprobs(row: PlannedRow, result_X: Ints, num_wanted: int) -> TokenLogprobs | None:
+def _sampled_logprobs(
+    row: PlannedRow,
+    sampling: SamplingParams,
+    line: int,
+    results_RX: Ints,
+    wanted_RK: Floats | None,
+) -> TokenLogprobs | None:
     if not row.is_sampling:
         return None
-    return _token_logprobs(int(result_X[0]), result_X[NUM_GREEDY_COLUMNS:], num_wanted)
+    result_X, token_ids = results_RX[line], sampling.logprob_token_ids
+    num_wanted = 0 if token_ids else sampling.logprobs or 0
+    found = _token_logprobs(int(result_X[0]), result_X[NUM_GREEDY_COLUMNS:], num_wanted)
+    if not token_ids:
+        return found
+    assert wanted_RK is not None, "ids with log-probabilities are never part of a greedy step"
+    wanted = tuple(wanted_RK[line, : len(token_ids)].tolist())
+    return TokenLogprobs(found.token_id, found.logprob, found.rank, token_ids, wanted)
 
 
 def _prompt_logprobs(

@@ -182,7 +182,7 @@ class Runner:
             else:
                 sampler = self._samplers[executable.bucket.num_rows]
                 columns = pack_sampler(padding, shards, sampler.fields, self._slots)
-                results_RX = self._call_sampler(sampler, outputs.logits_RV, columns, None)
+                results_RX, _ = self._call_sampler(sampler, outputs.logits_RV, columns, None)
         results_RX.block_until_ready()
 
     def _can_launch(self) -> bool:
@@ -213,7 +213,7 @@ class Runner:
             return StepHandle(plan.rows, places, outputs.results_RX, outputs.scores_TX)
         sampler = self._samplers[executable.bucket.num_rows]
 
-        def sample(allowed: Allowed) -> jax.Array:
+        def sample(allowed: Allowed) -> tuple[jax.Array, jax.Array]:
             columns = pack_sampler(packed, shards, sampler.fields, self._slots)
             allowed_RW = _mask(sampler.everything_RW.shape, places, allowed)
             with self._lock:
@@ -261,10 +261,10 @@ class Runner:
         logits_RV: jax.Array,
         columns: np.ndarray,
         allowed_RW: np.ndarray | None,
-    ) -> jax.Array:
+    ) -> tuple[jax.Array, jax.Array]:
         outputs = sampler(logits_RV, self._state, columns, allowed_RW)
         self._state = outputs.state
-        return outputs.results_RX
+        return outputs.results_RX, outputs.wanted_RK
 
     def _write_new_slots(self, rows: Items[PlannedRow]) -> None:
         vocab_size = self.program.decoder.vocab_size

@@ -72,10 +72,15 @@ class ForwardOutputs(NamedTuple):
 
 
 class SamplerOutputs(NamedTuple):
-    """What a sampler returns: two fields of `StepOutputs`."""
+    """What a sampler returns: two fields of `StepOutputs`, and what few rows ask for.
+
+    Attributes:
+        wanted_RK: float32, log-probabilities of the ids in each row's slot.
+    """
 
     state: SlotState
     results_RX: jax.Array
+    wanted_RK: jax.Array
 
 
 StepFunction: TypeAlias = Callable[
@@ -174,9 +179,9 @@ def make_sampler(model: StepModel, fields: StepFields) -> SamplerFunction:
             model.num_alternatives,
             model.threshold,
         )
-        scores = Scores(output.logprob_R, output.rank_R, output.top_ids_RA, output.top_logprobs_RA)
+        scores = Scores(*output[2:])
         results_RX = jnp.concatenate([_pack_greedy(output), _pack_scores(scores)], axis=1)
-        return SamplerOutputs(state, results_RX)
+        return SamplerOutputs(state, results_RX, output.wanted_logprobs_RK)
 
     return sampler
 

@@ -26,6 +26,7 @@ class Knobs(NamedTuple):
     seed_high_R: jax.Array
     sequence_index_R: jax.Array
     uses_slot_row_R: jax.Array
+    ranks_allowed_R: jax.Array
 
 
 def unpack(parameters_RF: jax.Array) -> Knobs:
@@ -53,4 +54,5 @@ def unpack(parameters_RF: jax.Array) -> Knobs:
         seed_high_R=word(Field.SEED_HIGH),
         sequence_index_R=word(Field.SEQUENCE_INDEX),
         uses_slot_row_R=integer(Field.USES_SLOT_ROW) != 0,
+        ranks_allowed_R=integer(Field.RANKS_ALLOWED) != 0,
     )

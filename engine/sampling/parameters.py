@@ -43,6 +43,8 @@ class Field(enum.IntEnum):
     USES_SLOT_ROW = 11
     """1 when the slot's bias, counts, mask and stop ids belong to this sequence; 0 when they are
     what an earlier owner left and are ignored."""
+    RANKS_ALLOWED = 12
+    """1 when the alternatives are the best ids of those that may be chosen."""
 
 
 NUM_PARAMETER_FIELDS = len(Field)
@@ -71,6 +73,7 @@ def pack_parameters(sequence: Sequence, eos_token_ids: tuple[int, ...]) -> NDArr
     row[Field.SEED_HIGH] = _word(sampling.seed >> 32)
     row[Field.SEQUENCE_INDEX] = sequence.sequence_index
     row[Field.USES_SLOT_ROW] = uses_slot_row(sampling, eos_token_ids)
+    row[Field.RANKS_ALLOWED] = sampling.ranks_allowed
     return row
 
 
@@ -87,7 +90,7 @@ def is_greedy_only(sampling: SamplingParams) -> bool:
 def uses_slot_row(sampling: SamplingParams, eos_token_ids: tuple[int, ...]) -> bool:
     """Whether the sequence needs device state of its own besides the last token."""
     holds_back_stop = sampling.min_tokens > 0 and bool(sampling.stop_token_ids or eos_token_ids)
-    return holds_back_stop or _changes_logits(sampling)
+    return holds_back_stop or bool(sampling.logprob_token_ids) or _changes_logits(sampling)
 
 
 def _changes_logits(sampling: SamplingParams) -> bool:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.request import MAX_LOGPROB_TOKEN_IDS
 from engine.sampling.parameters import uses_slot_row
 from engine.sequence import Sequence
 
@@ -23,12 +24,14 @@ class SlotRow(NamedTuple):
         bias_V: float32 added to the logits; -inf bans.
         allowed_W: uint32, bit v % 32 of word v // 32 is set when id v is allowed.
         stop_W: uint32 in the same layout: ids banned until min_tokens have been generated.
+        scored_K: int32, ids whose log-probabilities are asked for, then zeros.
     """
 
     token_counts_V: NDArray[np.int32]
     bias_V: NDArray[np.float32]
     allowed_W: NDArray[np.uint32]
     stop_W: NDArray[np.uint32]
+    scored_K: NDArray[np.int32]
 
 
 def num_words(vocab_size: int) -> int:
@@ -49,6 +52,7 @@ def slot_row(sequence: Sequence, eos_token_ids: tuple[int, ...], vocab_size: int
         bias_V=_bias(sequence, vocab_size),
         allowed_W=allowed_words(sampling.allowed_token_ids, vocab_size),
         stop_W=_words_of((*eos_token_ids, *sampling.stop_token_ids), vocab_size),
+        scored_K=_scored_ids(sampling.logprob_token_ids),
     )
 
 
@@ -64,6 +68,12 @@ def _words_of(token_ids: Iterable[int], vocab_size: int) -> NDArray[np.uint32]:
     ids = np.fromiter(token_ids, np.int64)
     np.bitwise_or.at(words, ids // 32, np.uint32(1) << (ids % 32).astype(np.uint32))
     return words
+
+
+def _scored_ids(token_ids: tuple[int, ...]) -> NDArray[np.int32]:
+    scored = np.zeros(MAX_LOGPROB_TOKEN_IDS, np.int32)
+    scored[: len(token_ids)] = token_ids
+    return scored
 
 
 def _token_counts(sequence: Sequence, vocab_size: int) -> NDArray[np.int32]:

@@ -29,6 +29,7 @@ class SampleOutput(NamedTuple):
         rank_R: int32, 1-based; 0 from the greedy variant, which scores nothing.
         top_ids_RA: int32; A is 0 from the greedy variant.
         top_logprobs_RA: float32.
+        wanted_logprobs_RK: float32, of the ids in the row's slot; K is 0 from the greedy variant.
     """
 
     token_R: jax.Array
@@ -37,6 +38,7 @@ class SampleOutput(NamedTuple):
     rank_R: jax.Array
     top_ids_RA: jax.Array
     top_logprobs_RA: jax.Array
+    wanted_logprobs_RK: jax.Array
 
 
 def sample_greedy(
@@ -59,6 +61,7 @@ def sample_greedy(
         rank_R=jnp.zeros((num_rows,), jnp.int32),
         top_ids_RA=jnp.zeros((num_rows, 0), jnp.int32),
         top_logprobs_RA=jnp.zeros((num_rows, 0), jnp.float32),
+        wanted_logprobs_RK=jnp.zeros((num_rows, 0), jnp.float32),
     )
     return output, remember(state, _writing_slot(state, slot_R, is_sampling_R), token_R)
 
@@ -101,7 +104,15 @@ def sample_full(  # noqa: PLR0917 - the arrays of one step, in packing order
     weight_RV = truncated_weights(logits_RV, best_logit_R, knobs, threshold)
     drawn_R = _draw(weight_RV, knobs, output_position_R)
     token_R = jnp.where(knobs.temperature_R > 0, drawn_R, best_id_R)
-    scores = score(raw_RV, raw_best_R, token_R, num_alternatives)
+    ranked_RV = jnp.where(knobs.ranks_allowed_R[:, None], logits_RV, raw_RV)
+    scores = score(
+        raw_RV,
+        raw_best_R,
+        token_R,
+        num_alternatives,
+        ranked_RV=ranked_RV,
+        wanted_RK=state.scored_SK[slot_R],
+    )
     is_invalid_R = (is_unusable(raw_best_R) | is_unusable(best_logit_R)) & is_sampling_R
     output = SampleOutput(token_R, is_invalid_R, *scores)
     return output, remember(state, _writing_slot(state, slot_R, is_sampling_R), token_R)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from engine.request import MAX_LOGPROB_TOKEN_IDS
 from engine.sampling.row import SlotRow, num_words
 
 
@@ -19,6 +20,7 @@ class SlotState(NamedTuple):
         bias_SV: float32, added to the logits; -inf bans.
         allowed_SW: uint32 bits, set = allowed.
         stop_SW: uint32 bits, set = banned until min_tokens have been generated.
+        scored_SK: int32, ids whose log-probabilities are asked for; any ids where none are.
     """
 
     last_token_S: jax.Array
@@ -26,6 +28,7 @@ class SlotState(NamedTuple):
     bias_SV: jax.Array
     allowed_SW: jax.Array
     stop_SW: jax.Array
+    scored_SK: jax.Array
 
 
 def make_slot_state(num_slots: int, vocab_size: int) -> SlotState:
@@ -37,6 +40,7 @@ def make_slot_state(num_slots: int, vocab_size: int) -> SlotState:
         bias_SV=jnp.zeros((num_rows, vocab_size), jnp.float32),
         allowed_SW=jnp.full((num_rows, width), 0xFFFFFFFF, jnp.uint32),
         stop_SW=jnp.zeros((num_rows, width), jnp.uint32),
+        scored_SK=jnp.zeros((num_rows, MAX_LOGPROB_TOKEN_IDS), jnp.int32),
     )
 
 
@@ -51,6 +55,7 @@ def write_slot_row(state: SlotState, slot_index: jax.Array, row: SlotRow) -> Slo
         bias_SV=state.bias_SV.at[slot_index].set(row.bias_V),
         allowed_SW=state.allowed_SW.at[slot_index].set(row.allowed_W),
         stop_SW=state.stop_SW.at[slot_index].set(row.stop_W),
+        scored_SK=state.scored_SK.at[slot_index].set(row.scored_K),
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from engine.grammar.guided import is_guided
 from engine.scheduler.plan import PlannedRow, StepLimits
 from engine.scheduler.rows import Budget, plan_row
-from engine.scheduler.state import SchedulerState, needs_scoring
+from engine.scheduler.state import SchedulerState, needs_scoring, reads_cache
 from engine.sequence import Sequence, SequenceStatus
 
 
@@ -34,7 +34,7 @@ def admit(
             break
         if _is_held_up(state, limits, sequence):
             continue
-        hits = [] if needs_scoring(sequence) else state.pages.find_prefix(sequence)
+        hits = state.pages.find_prefix(sequence) if reads_cache(sequence) else []
         num_missing = state.pages.num_missing(sequence, hits)
         if num_missing + num_promised > state.pages.pool.num_available:
             break
@@ -65,7 +65,7 @@ def _count_prompt(state: SchedulerState, sequence: Sequence) -> None:
     sequence.num_cached_tokens = sequence.num_computed_tokens
     num_to_compute = sequence.num_prompt_tokens - sequence.num_cached_tokens
     state.service.charge_prompt(sequence.request.tenant, num_to_compute)
-    if state.config.enable_prefix_caching and not needs_scoring(sequence):
+    if state.config.enable_prefix_caching and reads_cache(sequence):
         counters.total_prefix_queries += sequence.num_prompt_tokens
         counters.total_prefix_hits += sequence.num_cached_tokens
     if not live.is_counted:
@@ -89,6 +89,8 @@ def _is_held_up(state: SchedulerState, limits: StepLimits, sequence: Sequence) -
 def _awaits_sibling(state: SchedulerState, sequence: Sequence) -> bool:
     """Whether the first sequence of the request is about to publish pages this one can share."""
     if sequence.sequence_index == 0 or not state.config.enable_prefix_caching:
+        return False
+    if sequence.sampling.skip_reading_prefix_cache:
         return False
     live = state.requests[sequence.request.request_id]
     if live.is_prompt_published:

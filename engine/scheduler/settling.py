@@ -59,7 +59,8 @@ def _append(
     state.counters.total_generated_tokens += 1
     state.service.charge_output(sequence.request.tenant)
     sequence.last_token_s = now_s
-    if not sequence.first_token_s:
+    is_first = not sequence.first_token_s
+    if is_first:
         sequence.first_token_s = now_s
     logprobs = None
     if sequence.request.sampling.logprobs is not None:
@@ -75,6 +76,7 @@ def _append(
         logprobs=logprobs,
         prompt_logprobs=None if sequence.prompt_scores is None else _take_scores(state, sequence),
         num_cached_tokens=sequence.num_cached_tokens,
+        timings=_timings(sequence) if is_first else None,
     )
 
 

@@ -183,6 +183,11 @@ def is_host_bound(sequence: Sequence) -> bool:
     )
 
 
+def reads_cache(sequence: Sequence) -> bool:
+    """Whether it may start from pages that others computed."""
+    return not (needs_scoring(sequence) or sequence.sampling.skip_reading_prefix_cache)
+
+
 def needs_scoring(sequence: Sequence) -> bool:
     """Whether its next tokens to compute include a prompt token that must score the one after."""
     return (

@@ -1,4 +1,5 @@
-"""Structure, tools and thoughts in every combination, on random weights: each answer is valid.
+"""Structure, tools, thoughts and beams in every combination, on random weights: each answer is
+valid.
 
 Random weights choose anything that they may, so what holds here holds for every model.
 """
@@ -60,7 +61,16 @@ THINKING = {
     "continue_final_message": True,
     "thinking_token_budget": BUDGET,
 }
-CASES = list(itertools.product(KINDS, (False, True), (1, 3), (False, True)))
+CASES = [
+    *itertools.product(KINDS, (False, True), (1, 3), (False, True), (False,)),
+    # a round of requests for every token: fewer of them
+    *(
+        (kind, thinks, n, n == 3, True)
+        for kind in KINDS
+        for thinks in (False, True)
+        for n in (1, 3)
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +80,10 @@ def random_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def body_of(kind: str, thinks: bool, n: int, logprobs: bool) -> dict[str, Any]:
-    body = {"messages": [USER], "max_tokens": 40 if kind == "auto" else 150, "n": n, "seed": 5}
-    body |= KINDS[kind]
+def body_of(kind: str, thinks: bool, n: int, logprobs: bool, beams: bool) -> dict[str, Any]:
+    max_tokens = 40 if kind == "auto" else 60 if beams else 150
+    body = {"messages": [USER], "max_tokens": max_tokens, "n": n, "seed": 5}
+    body |= KINDS[kind] | {"use_beam_search": beams}
     body |= THINKING if thinks else {"chat_template_kwargs": {"enable_thinking": False}}
     return body | ({"logprobs": True, "top_logprobs": 2} if logprobs else {})
 
@@ -142,8 +153,8 @@ def verify(kind: str, thinks: bool, choice: dict[str, Any]) -> None:
         jsonschema.validate(json.loads(choice["content"]), SCHEMA)
 
 
-def run_case(url: str, case: tuple[str, bool, int, bool]) -> None:
-    kind, thinks, n, logprobs = case
+def run_case(url: str, case: tuple[str, bool, int, bool, bool]) -> None:
+    kind, thinks, n, logprobs, _ = case
     body = body_of(*case)
     choices, usage = whole(url, body)
     assert len(choices) == n

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from engine.request import (
     ErrorInfo,
     FinishReason,
     GenerateRequest,
+    Grammar,
     ModelInfo,
     SamplingParams,
     TokenDelta,
@@ -38,8 +39,10 @@ def logprobs_after(token_ids: tuple[int, ...]) -> list[float]:
 class TableEngine:
     """Its tokens' log-probabilities are a function of all tokens before."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Callable[[tuple[int, ...]], set[int]] | None = None) -> None:
+        """`allowed` is what a grammar lets follow an output, for requests that have one."""
         self.info = INFO
+        self.allowed = allowed
         self.requests: list[GenerateRequest] = []
         self.fails_at = -1
 
@@ -51,6 +54,12 @@ class TableEngine:
                               finish_reason=FinishReason.ERROR)]  # fmt: skip
             return
         values = logprobs_after(request.prompt_token_ids)
+        if self.allowed is not None:
+            assert request.grammar is not None
+            assert request.sampling.ranks_allowed
+            num_prompt = len(request.prompt_token_ids) - request.num_continued_tokens
+            allowed = self.allowed(request.prompt_token_ids[num_prompt:])
+            values = [v if i in allowed else -math.inf for i, v in enumerate(values)]
         best = sorted(range(VOCAB), key=lambda i: -values[i])[: request.sampling.logprobs]
         top = TokenLogprobs(
             best[0], values[best[0]], 1, tuple(best), tuple(values[i] for i in best)
@@ -60,11 +69,19 @@ class TableEngine:
 
 
 async def search(
-    engine: Any, width: int, penalty: float = 1.0, **sampling: Any
+    engine: Any,
+    width: int,
+    penalty: float = 1.0,
+    grammar: Grammar | None = None,
+    **sampling: Any,
 ) -> list[TokenDelta]:
     params = SamplingParams(**{"max_tokens": 3, "logprobs": 0, **sampling})
     request = GenerateRequest(
-        request_id="r", prompt_token_ids=PROMPT, sampling=params, num_sequences=width
+        request_id="r",
+        prompt_token_ids=PROMPT,
+        sampling=params,
+        num_sequences=width,
+        grammar=grammar,
     )
     (deltas,) = [each async for each in beam_search(engine, request, penalty)]
     return deltas
@@ -142,3 +159,48 @@ async def test_requests_share_salt_and_priority_and_have_ids_of_their_own() -> N
     assert [each async for each in beam_search(engine, request, 1.0)]
     assert len({each.request_id for each in engine.requests}) == len(engine.requests)
     assert {(each.cache_salt, each.priority) for each in engine.requests} == {("s", 3)}
+
+
+def one_then_twos(output: tuple[int, ...]) -> set[int]:
+    """The grammar 1 2? 3 in token ids."""
+    after = {(): {1}, (1,): {2, 3}, (1, 2): {3}, (1, 3): {EOS}, (1, 2, 3): {EOS}}
+    return after[output]
+
+
+GRAMMAR = Grammar(source="1 2? 3")
+
+
+async def test_beams_keep_to_a_grammar_and_are_given_again_where_it_has_no_more() -> None:
+    deltas = await search(TableEngine(one_then_twos), 3, grammar=GRAMMAR, max_tokens=4)
+    outputs = [delta.token_ids for delta in deltas]
+    assert set(outputs) == {(1, 3, EOS), (1, 2, 3, EOS)}
+    assert outputs[2] == outputs[0]
+    assert {delta.finish_reason for delta in deltas} == {FinishReason.STOP}
+    for delta in deltas:
+        for position, entry in enumerate(delta.logprobs or ()):
+            values = logprobs_after((*PROMPT, *delta.token_ids[:position]))
+            assert entry.logprob == pytest.approx(values[entry.token_id])
+
+
+@pytest.mark.parametrize("ignore_eos", [False, True])
+async def test_a_complete_output_ends_also_where_it_is_cut(ignore_eos: bool) -> None:
+    engine = TableEngine(one_then_twos)
+    deltas = await search(engine, 2, grammar=GRAMMAR, max_tokens=2, ignore_eos=ignore_eos)
+    ends = {delta.token_ids: delta.finish_reason for delta in deltas}
+    assert ends == {(1, 3): FinishReason.STOP, (1, 2): FinishReason.LENGTH}
+
+
+async def test_what_is_whole_comes_before_what_breaks_off() -> None:
+    def any_ones_or_end(output: tuple[int, ...]) -> set[int]:
+        return {EOS} if output[-1:] == (2,) else {1, 2}
+
+    deltas = await search(TableEngine(any_ones_or_end), 4, grammar=GRAMMAR, max_tokens=4)
+    is_whole = [delta.finish_reason is FinishReason.STOP for delta in deltas]
+    assert is_whole == sorted(is_whole, reverse=True)
+    assert any(is_whole)
+
+
+async def test_alternatives_that_are_not_allowed_are_not_shown() -> None:
+    for delta in await search(TableEngine(one_then_twos), 2, grammar=GRAMMAR, logprobs=3):
+        for entry in delta.logprobs or ():
+            assert all(value > -math.inf for value in entry.top_logprobs)

@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from engine.errors import EngineDiedError, OverloadedError
-from engine.request import ErrorInfo, FinishReason, TokenDelta, TokenLogprobs
+from engine.request import ErrorInfo, FinishReason, Timings, TokenDelta, TokenLogprobs
 from engine.streams import RequestStream
 
 
@@ -31,6 +31,14 @@ async def test_deltas_of_a_sequence_are_merged_while_they_wait(stream):
     assert first.finish_reason is FinishReason.LENGTH
     assert second.token_ids == (9,)
     assert second.logprobs is None
+
+
+async def test_times_of_the_first_token_outlast_later_deltas(stream):
+    times = Timings(1.0, 2.0, 3.0, 3.0)
+    stream.push(delta(1, timings=times))
+    stream.push(delta(2))
+    (first,) = await stream.take()
+    assert first.timings == times
 
 
 async def test_a_reader_waits_for_news(stream):

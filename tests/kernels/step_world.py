@@ -151,7 +151,7 @@ def make_model_sampler(platform: str, devices: Sequence[Any], model: str, bucket
         function=make_sampler(program.model, program.fields(bucket)),
         arguments=(logits, state, packed, allowed),
         donated=(1,),
-        out_shardings=SamplerOutputs(replicated, replicated),
+        out_shardings=SamplerOutputs(replicated, replicated, replicated),
         kv_shape=state.token_counts_SV.shape,
         kv_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)),
     )

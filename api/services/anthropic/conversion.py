@@ -18,7 +18,7 @@ from api.protocol.anthropic import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from api.services.template_variables import THINKING_SWITCHES
+from api.protocol.base import THINKING_SWITCHES
 from engine.errors import InvalidParameterError
 from engine.text.chat_template import ChatTemplate
 

@@ -27,9 +27,9 @@ def test_no_field_is_both_honoured_and_refused() -> None:
     assert not set(COMPLETIONS) & set(CompletionRequest.model_fields)
 
 
-def test_true_is_not_mistaken_for_one() -> None:
+def test_false_is_not_mistaken_for_zero() -> None:
     with pytest.raises(InvalidParameterError):
-        refuse_later_fields({"stream_interval": True}, CHAT)
+        refuse_later_fields({"routed_experts_prompt_start": False}, CHAT)
 
 
 @pytest.mark.parametrize("kind", ["image_url", "input_audio", "file", "video_url"])

@@ -26,6 +26,7 @@ from engine.request import (
     FinishReason,
     GenerateRequest,
     ModelInfo,
+    Timings,
     TokenDelta,
     TokenLogprobs,
 )
@@ -78,6 +79,12 @@ def scored(token_id: int, count: int) -> TokenLogprobs:
     return TokenLogprobs(token_id, -0.5, 1, top, values)
 
 
+def wanted(entry: TokenLogprobs, token_ids: tuple[int, ...]) -> TokenLogprobs:
+    """The same with the ids asked for: id i has -i."""
+    values = tuple(-float(token_id) for token_id in token_ids)
+    return TokenLogprobs(entry.token_id, entry.logprob, entry.rank, token_ids, values)
+
+
 def num_cached(request: GenerateRequest) -> int:
     """Of a prompt the last token at least is always computed."""
     return min(2, len(request.prompt_token_ids) - 1)
@@ -105,6 +112,7 @@ class SpeakingEngine:
         self.bad_delta: TokenDelta | None = None
         self.logprob_of: dict[int, float] = {}
         self.waits_forever = False
+        self.timings: Timings | None = None
         self.began = asyncio.Event()
         self.requests: list[GenerateRequest] = []
         self.aborted: list[tuple[int, ...]] = []
@@ -178,6 +186,8 @@ class SpeakingEngine:
         logprobs = None
         if count is not None:
             logprobs = tuple(self._scored(i, count, sequence_index) for i in ids)
+        if logprobs is not None and request.sampling.logprob_token_ids:
+            logprobs = tuple(wanted(each, request.sampling.logprob_token_ids) for each in logprobs)
         prompt_logprobs = None
         if prompt_count is not None and sequence_index == 0 and position == 0:
             scores = [scored(i, prompt_count) for i in request.prompt_token_ids[1:]]
@@ -190,6 +200,7 @@ class SpeakingEngine:
             prompt_logprobs=prompt_logprobs,
             finish_reason=reason if is_last else None,
             num_cached_tokens=num_cached(request) if position == 0 else 0,
+            timings=self.timings if is_last or position == 0 else None,
         )
 
     def _scored(self, token_id: int, count: int, sequence_index: int) -> TokenLogprobs:

@@ -43,7 +43,6 @@ async def test_a_stream_has_the_whole_answers_text(speaking: Any) -> None:
         ({"n": 11}, "n"),
         ({"best_of": 2}, "best_of"),
         ({"length_penalty": 1e300}, "length_penalty"),
-        ({"guided_regex": "a+"}, "guided_regex"),
         ({"use_beam_search": "yes"}, "use_beam_search"),
         ({"use_beam_search": False, "length_penalty": 2.0}, "length_penalty"),
     ],

@@ -7,8 +7,13 @@ from typing import Any
 import orjson
 import pytest
 
+from api.model_formats import ModelFormats
+from api.parsers.reasoning import REASONING_PARSERS
 from api.services.generate import generate_tokens
 from engine.errors import EngineError, InvalidParameterError
+from engine.request import Timings
+
+QWEN = ModelFormats(reasoning=REASONING_PARSERS["qwen3"])
 
 
 async def generate(speaker: Any, **fields: Any) -> dict[str, Any]:
@@ -95,6 +100,16 @@ async def test_a_stream_has_the_tokens_of_the_whole_answer(speaking: Any) -> Non
         ({"sampling_params": {"n": 0}}, "sampling_params.n"),
         ({"sampling_params": {"best_of": 3}}, "sampling_params.best_of"),
         ({"sampling_params": {"extra_args": {"a": 1}}}, "sampling_params.extra_args"),
+        ({"sampling_params": {"structured_outputs": {"regex": "("}}},
+         "sampling_params.structured_outputs.regex"),
+        ({"sampling_params": {"structured_outputs": {}}}, "sampling_params.structured_outputs"),
+        ({"sampling_params": {"structured_outputs": {"json": 3}}},
+         "sampling_params.structured_outputs.json"),
+        ({"sampling_params": {"logprob_token_ids": [10**6]}}, "sampling_params.logprob_token_ids"),
+        ({"sampling_params": {"thinking_token_budget": 3}},
+         "sampling_params.thinking_token_budget"),
+        ({"reasoning_ended": False, "sampling_params": {"structured_outputs": {"regex": "a"}}},
+         "reasoning_ended"),
         ({"output_mode": "derender"}, "output_mode"),
         ({"features": {"a": 1}}, "features"),
         ({"stream_options": {}}, "stream_options"),
@@ -110,6 +125,75 @@ async def test_a_bad_field_is_named_by_its_path(
         await generate(speaker, **fields)
     assert caught.value.param == param
     assert speaker.engine.requests == []
+
+
+def grammar_of(speaker: Any) -> Any:
+    return speaker.engine.requests[-1].grammar
+
+
+@pytest.mark.parametrize("n", [1, 2])
+async def test_structured_outputs_of_the_sampling_parameters_hold_the_output(
+    speaking: Any, n: int
+) -> None:
+    speaker = speaking("7")
+    params = {"structured_outputs": {"regex": "[0-9]"}, "n": n}
+    answer = await generate(speaker, sampling_params=params)
+    assert len(answer["choices"]) == n
+    assert "[0-9]" in grammar_of(speaker).source
+    assert grammar_of(speaker).param == "sampling_params.structured_outputs.regex"
+    assert grammar_of(speaker).begins_after == ()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "fields", "is_open"),
+    [
+        ("<think>hm", {}, True),
+        ("<think>hm</think>", {}, False),
+        ("hm", {}, False),
+        ("hm", {"reasoning_ended": False}, True),
+        ("<think>hm", {"reasoning_ended": True}, False),
+        ("<think>", {"reasoning_parser_kwargs": {"chat_template_kwargs": {}}}, True),
+        (
+            "<think>",
+            {"reasoning_parser_kwargs": {"chat_template_kwargs": {"enable_thinking": False}}},
+            False,
+        ),
+    ],
+)
+async def test_structure_and_budget_begin_where_the_thoughts_stand(
+    speaking: Any, tokenizer: Any, prompt: str, fields: dict[str, Any], is_open: bool
+) -> None:
+    speaker = speaking("7", formats=QWEN)
+    params = {"structured_outputs": {"regex": "[0-9]"}, "thinking_token_budget": 4}
+    await generate(speaker, token_ids=tokenizer.encode(prompt), sampling_params=params, **fields)
+    end = tuple(tokenizer.encode("</think>"))
+    assert grammar_of(speaker).begins_after == ((end,) if is_open else ())
+    assert speaker.engine.requests[-1].reasoning.is_open is is_open
+    assert speaker.sampling.thinking_token_budget == 4
+
+
+async def test_ids_asked_for_are_scored_and_named_by_id(speaking: Any) -> None:
+    params = {"logprob_token_ids": [9, 8]}
+    choice = (await generate(speaking("hello"), sampling_params=params))["choices"][0]
+    for token_id, entry in zip(choice["token_ids"], choice["logprobs"]["content"], strict=True):
+        assert (entry["token_id"], entry["rank"]) == (token_id, 1)
+        found = [(top["token_id"], top["logprob"]) for top in entry["top_logprobs"]]
+        assert found == [(9, -9.0), (8, -8.0)]
+
+
+async def test_the_cache_is_not_read_where_that_is_asked_for(speaking: Any) -> None:
+    speaker = speaking("x")
+    await generate(speaker, sampling_params={"skip_reading_prefix_cache": True})
+    assert speaker.sampling.skip_reading_prefix_cache
+
+
+async def test_metrics_and_the_servers_interval_hold_here_too(speaking: Any) -> None:
+    speaker = speaking("abcdefgh", enable_per_request_metrics=True, stream_interval=4)
+    speaker.engine.timings = Timings(1.0, 1.5, 2.0, 3.0)
+    assert (await generate(speaker))["metrics"]["queue_time_ms"] == 500.0
+    events = await stream(speaker, stream_options={"include_usage": True})
+    assert events[-1]["metrics"]["queue_time_ms"] == 500.0
+    assert [len(c["token_ids"]) for e in events for c in e["choices"]] == [1, 4, 3]
 
 
 async def test_unknown_sampling_fields_are_named_in_the_warning(speaking: Any) -> None:

@@ -11,9 +11,10 @@ from tokenizers import Tokenizer as Backend
 
 from engine.errors import SequenceError
 from engine.grammar.compile import compile_grammar
+from engine.grammar.guide import Guide
 from engine.grammar.sources import from_choice
 from engine.grammar.vocabulary import make_vocabulary
-from engine.request import Grammar
+from engine.request import GenerateRequest, Grammar, SamplingParams
 from engine.text.tokenizer import Tokenizer
 
 VOCAB_SIZE, EOS = 1100, 0
@@ -71,6 +72,24 @@ def test_the_prompt_opens_no_gate(follow: Any) -> None:
     sequence = follow('start: "7"', begins_after=((7, 8),))
     sequence.push(8)
     assert sequence.allowed() == ANY_ID
+
+
+def test_an_output_that_goes_on_is_followed_first(vocabulary: Any, tokenizer: Tokenizer) -> None:
+    grammar = Grammar(source='start: "75"', begins_after=((8,),))
+    seven, five = (tokenizer.encode(d, add_special_tokens=False)[0] for d in "75")
+    prompt, output = (8, seven), (9, 8, seven)
+    request = GenerateRequest(
+        request_id="r",
+        prompt_token_ids=(*prompt, *output),
+        num_continued_tokens=len(output),
+        sampling=SamplingParams(max_tokens=1),
+        grammar=grammar,
+    )
+    guide = Guide(request, vocabulary, compile_grammar(grammar, vocabulary).deep_copy())
+    words = np.zeros(guide.num_words, np.uint32)
+    guide.fill(words)
+    allowed = {i for i in range(VOCAB_SIZE) if words[i // 32] >> np.uint32(i % 32) & np.uint32(1)}
+    assert allowed == {five}
 
 
 def test_a_token_the_grammar_forbids_is_an_error_of_the_sequence(follow: Any) -> None:

@@ -41,6 +41,19 @@ def test_logprobs_are_those_of_a_plain_forward(world, prompts, plain_logprobs) -
         assert result.logprobs.top_logprobs == pytest.approx(expected[best], abs=1e-4)
 
 
+def test_logprobs_of_ids_asked_for_are_those_of_a_plain_forward(world, prompts, plain_logprobs):
+    wanted = (90, 0, 41, 7)
+    sequence = world.add(prompts[6], logprobs=3, logprob_token_ids=wanted)
+    neighbour = world.add(prompts[2], logprobs=2)
+    results, others = world.generate([sequence, neighbour], NUM_TOKENS)
+    logprobs = plain_logprobs(sequence.token_ids[:-1])[sequence.num_prompt_tokens - 1 :]
+    for result, expected in zip(results, logprobs, strict=True):
+        assert result.logprobs.logprob == pytest.approx(expected.max(), abs=1e-4)
+        assert result.logprobs.top_token_ids == wanted
+        assert result.logprobs.top_logprobs == pytest.approx(expected[list(wanted)], abs=1e-4)
+    assert {len(result.logprobs.top_token_ids) for result in others} == {2}
+
+
 def test_prompt_logprobs_are_those_of_a_plain_forward(world, prompts, plain_logprobs) -> None:
     prompt = prompts[8]
     sequence = world.add(prompt, prompt_logprobs=2)

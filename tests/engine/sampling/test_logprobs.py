@@ -42,3 +42,31 @@ def test_a_position_scores_the_same_among_any_others():
     few = score(logits[40:48], targets[40:48], 3)
     for all_rows, some_rows in zip(many, few, strict=True):
         assert np.asarray(all_rows)[40:48].tobytes() == np.asarray(some_rows).tobytes()
+
+
+def test_ids_asked_for_are_scored_whatever_may_be_chosen(sequence, world):
+    wanted = (900, 3, 17)
+    sequences = [
+        sequence(logprobs=0, logprob_token_ids=wanted, allowed_token_ids=(5,)),
+        sequence(logprobs=0),
+        sequence(logprobs=0, logprob_token_ids=(999,)),
+    ]
+    logits = np.random.default_rng(2).normal(size=(3, 1000)).astype(np.float32)
+    output, _ = world(sequences, 1000).step(logits)
+    for row, ids in ((0, wanted), (2, (999,))):
+        expected = reference.log_softmax(logits[row].astype(np.float64))[list(ids)]
+        found = output.wanted_logprobs_RK[row, : len(ids)]
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_alternatives_are_of_what_may_be_chosen_where_a_row_asks_for_that(sequence, world):
+    sequences = [sequence(logprobs=3, ranks_allowed=True), sequence(logprobs=3)]
+    logits = np.tile(np.arange(50, dtype=np.float32), (2, 1))
+    allowed = {0: (4, 20), 1: (4, 20)}
+    output, _ = world(sequences, 50).step(logits, num_alternatives=3, allowed=allowed)
+    top_ids, top_logprobs = np.asarray(output.top_ids_RA), np.asarray(output.top_logprobs_RA)
+    assert top_ids[0, :2].tolist() == [20, 4]
+    assert top_logprobs[0, 2] == -np.inf
+    assert top_ids[1].tolist() == [49, 48, 47]
+    expected = reference.log_softmax(np.arange(50, dtype=np.float64))
+    np.testing.assert_allclose(top_logprobs[0, :2], expected[[20, 4]], rtol=1e-6)

@@ -220,6 +220,16 @@ def test_salts_keep_requests_apart(make_world: Any) -> None:
     assert shares(world.launch()) == [("b", 0, 9)]
 
 
+def test_a_request_that_skips_the_cache_computes_all_of_its_prompt(make_world: Any) -> None:
+    world = make_world()
+    world.add("a", range(9))
+    world.run()
+    world.add("b", range(9), n=2, skip_reading_prefix_cache=True)
+    assert shares(world.launch()) == [("b", 0, 9), ("b", 0, 9)]
+    world.run()
+    assert world.streams["b", 1].deltas[0].num_cached_tokens == 0
+
+
 def test_a_reset_cache_is_cold(make_world: Any) -> None:
     world = make_world()
     world.add("a", range(9))

@@ -78,11 +78,12 @@ def test_the_result_after_a_stop_is_dropped(make_world: Any) -> None:
     assert world.scheduler.stats().total_generated_tokens == 1
 
 
-def test_the_last_delta_has_timings_and_no_other(make_world: Any) -> None:
+def test_the_first_and_the_last_delta_have_timings_and_no_other(make_world: Any) -> None:
     world = make_world()
-    world.add("a", [1], max_tokens=2)
-    first, last = world.run().streams["a", 0].deltas
-    assert first.timings is None
+    world.add("a", [1], max_tokens=3)
+    first, middle, last = world.run().streams["a", 0].deltas
+    assert middle.timings is None
+    assert first.timings.first_token_s == first.timings.last_token_s
     times = last.timings
     assert 0 < times.queued_s < times.scheduled_s < times.first_token_s < times.last_token_s
 
