@@ -1,6 +1,7 @@
 """Runs cases in child processes, most important first, until they or the time budget end.
 
 A case that hangs or takes its process down costs that case alone: the next one gets a new child.
+A child that cannot even start fails all its cases at once: a lent card is too dear to ask again.
 The parent imports no jax, so the device's memory belongs to one child at a time.
 """
 
@@ -151,12 +152,17 @@ def run_cases(
     deadline_s = time.monotonic() + budget_s
     records: list[Record] = []
     devices: dict[str, Any] = {}
+    unusable: dict[str, str] = {}
     child: Child | None = None
     for case in cases:
         start_s = time.monotonic()
         left_s = deadline_s - start_s
         if left_s < 1:
             records.append({"name": case.name, "status": "no time"})
+            continue
+        if case.module in unusable:
+            reason = unusable[case.module]
+            records.append({"name": case.name, "status": "failed", "reason": reason})
             continue
         try:
             if child is None or child.module != case.module:
@@ -165,6 +171,8 @@ def run_cases(
             answer = child.run(case, min(case.timeout_s, left_s))
         except ChildLost as lost:
             child = None
+            if case.module not in devices:
+                unusable[case.module] = f"its process does not start: {lost}"
             is_cut_short = lost.status == "hangs" and left_s < case.timeout_s
             status = "no time" if is_cut_short else lost.status
             answer = {"status": status, "reason": str(lost)}

@@ -11,6 +11,10 @@ import math
 
 from engine.runner.buckets import Bucket, Variant
 
+ALIGNMENT = 64
+"""Every field begins at a multiple of so many columns: 256 bytes, where Mosaic's kernels want their
+arguments. XLA (from jax 0.11 on) hands a kernel its part of the packed array without a copy."""
+
 PENDING_TOKEN = -1
 """In place of an id: take the slot's last token, which only the device knows."""
 
@@ -68,7 +72,7 @@ class StepFields:
 def step_fields(
     bucket: Bucket, *, max_pages: int, num_parameters: int, max_bans: int
 ) -> StepFields:
-    """The fields of a bucket, one after another.
+    """The fields of a bucket, one after another, each at a multiple of `ALIGNMENT`.
 
     Args:
         max_pages: columns of the page table.
@@ -97,5 +101,5 @@ def step_fields(
     for name, shape in shapes.items():
         end = position + math.prod(shape)
         fields[name] = Field(position, end, shape)
-        position = end
+        position = end + -end % ALIGNMENT
     return StepFields(**fields, num_columns=position)

@@ -22,9 +22,12 @@ def best_id(logits_RV: jax.Array) -> tuple[jax.Array, jax.Array]:
     """
     grouped = _grouped(logits_RV)
     group_best = jnp.max(grouped, axis=2)
-    ids_R1, _ = _top_of_groups(grouped, group_best, 1)
+    # The first of equal groups, and of equal ids in it: the lowest id, without a sort.
+    group_R = lax.argmax(group_best, 1, jnp.int32)
+    chosen_RG = jnp.take_along_axis(grouped, group_R[:, None, None], axis=1)[:, 0]
+    id_R = group_R * GROUP_SIZE + lax.argmax(chosen_RG, 1, jnp.int32)
     last_id = jnp.int32(logits_RV.shape[1] - 1)
-    return jnp.minimum(ids_R1[:, 0], last_id), jnp.max(group_best, axis=1)
+    return jnp.minimum(id_R, last_id), jnp.max(group_best, axis=1)
 
 
 def top_ids(logits_RV: jax.Array, num_ids: int) -> tuple[jax.Array, jax.Array]:

@@ -70,3 +70,14 @@ def test_every_record_is_handed_over_as_soon_as_it_is_there(module: str) -> None
     _, devices = run_cases(cases, 60, lambda records: seen.append(len(records)))
     assert seen == [1, 2]
     assert devices == {"made_up_child": {"device_kind": "made up"}}
+
+
+def test_a_child_that_cannot_start_is_not_started_again_for_every_case(
+    module: str, tmp_path: Path
+) -> None:
+    starts = tmp_path / "starts"
+    (tmp_path / "made_up_child.py").write_text(
+        f"open({str(starts)!r}, 'a').write('x')\nimport no_such_module\n"
+    )
+    assert statuses(module, "work", "work", "work") == ["failed", "failed", "failed"]
+    assert starts.read_text() == "x"

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from pallas_kernels.paged_attention.batch import RaggedBatch
 from pallas_kernels.paged_attention.gpu import combine, decode, prefill, softmax, work_list
-from pallas_kernels.paged_attention.gpu.mosaic import MATMUL_ROWS, Interpreter
+from pallas_kernels.paged_attention.gpu.mosaic import LOAD_ROWS, MATMUL_ROWS, Interpreter
 from pallas_kernels.paged_attention.gpu.pages import kv_page_bytes, make_kv_pages, write_kv
 from pallas_kernels.paged_attention.gpu.softmax import Scoring
 from pallas_kernels.paged_attention.gpu.supported import supports
@@ -158,7 +158,8 @@ def _attend_chunks(
     num_tokens, num_heads, head_dim = q_TQH.shape
     _, _, num_kv_heads, page_size, _ = pages_N2KZH.shape
     sizes = tuning(head_dim, num_heads // num_kv_heads, page_size, num_kv_heads)
-    q_TQH = jnp.pad(q_TQH, ((0, max(0, MATMUL_ROWS - num_tokens)), (0, 0), (0, 0)))
+    missing = max(MATMUL_ROWS - num_tokens, -num_tokens % LOAD_ROWS)
+    q_TQH = jnp.pad(q_TQH, ((0, missing), (0, 0), (0, 0)))
     queries = work_list.tile_queries(
         batch.query_starts_R1,
         batch.kv_lens_R,

@@ -24,6 +24,9 @@ from pallas_kernels.paged_attention.eight_bits import INT8_NAN
 MATMUL_ROWS = 64
 """Rows of the tensor-core instruction of one warpgroup."""
 
+LOAD_ROWS = 8
+"""Loads into `matmul_operand` memory start at multiples of so many rows; see `loaded_from`."""
+
 COLUMNS = 64
 """Columns that go through registers or a small piece of shared memory at a time."""
 
@@ -74,6 +77,15 @@ def matmul_operand(shape: tuple[int, ...], dtype: jax.typing.DTypeLike) -> Any:
     swizzle = plgpu.find_swizzle(math.gcd(shape[-1], COLUMNS) * itemsize * 8)
     tiling = plgpu.TilingTransform((8, swizzle // itemsize))
     return plgpu.SMEM(shape, dtype, transforms=(tiling, plgpu.SwizzleTransform(swizzle)))
+
+
+def loaded_from(row: jax.Array) -> jax.Array:
+    """Where a load into `matmul_operand` memory really starts when asked to start at `row`.
+
+    The chip copies whole tiles of `LOAD_ROWS` rows: between two of them it would fill in zeros
+    and never say so (jax issue 34102). Asked through here, the interpreter is wrong as well.
+    """
+    return lax.div(row, jnp.int32(LOAD_ROWS)) * LOAD_ROWS
 
 
 def parts_of(shape: tuple[int, int]) -> list[tuple[int, int, int, int]]:

@@ -25,6 +25,7 @@ from pallas_kernels.paged_attention.gpu.mosaic import (
     Ops,
     Ref,
     kernel_options,
+    loaded_from,
     matmul_operand,
 )
 from pallas_kernels.paged_attention.gpu.softmax import Running, Scoring
@@ -65,7 +66,7 @@ def attend_tiles(
     """Attention of the tokens of all tiles; zeros for padding tokens.
 
     Args:
-        q_TQH: bfloat16, at least 64 tokens.
+        q_TQH: bfloat16, at least 64 tokens and a multiple of `LOAD_ROWS`.
         sinks_Q: float32 sinks in log2, `softmax.LOWEST` for none.
 
     Returns:
@@ -100,7 +101,7 @@ def attend_tiles(
         thread_name="warpgroup",
         **kernel_options(interpret),
     )
-    o_TQH = call(q_TQH, pages_N2KZH, page_table_RP, queries.items_W7, queries.count_1, sinks_Q)
+    o_TQH = call(q_TQH, pages_N2KZH, page_table_RP, queries.items_W8, queries.count_1, sinks_Q)
     return o_TQH.astype(q_TQH.dtype)
 
 
@@ -204,7 +205,7 @@ def _attend_item(  # noqa: PLR0917
     masked_from = own.first
     if not scoring.window:
         # Tiles that end before the first query need no mask.
-        unmasked = lax.div(jnp.maximum(own.position + 1, 0), jnp.int32(shape.tile))
+        unmasked = lax.div(jnp.maximum(own.position + own.begin + 1, 0), jnp.int32(shape.tile))
         masked_from = jnp.minimum(unmasked, own.end)
         plain = functools.partial(attend_tile, is_masked=False)
         state = lax.fori_loop(own.first, masked_from, plain, state)
@@ -260,7 +261,7 @@ def _attend_tile(  # noqa: PLR0917
         plgpu.barrier_arrive(keys.free.at[stage])
     scores_MC = scoring.scores(products_MC)
     if is_masked:
-        position_MC = ops.iota(tile_tokens, 0) + (own.position - own.skipped)
+        position_MC = ops.iota(tile_tokens, 0) + own.position
         distance_MC = position_MC - (ops.iota(tile_tokens, 1) + start)
         sees_MC = distance_MC >= 0
         if scoring.window:
@@ -311,8 +312,8 @@ def _load_queries(refs: _Refs, index: jax.Array, place: jax.Array, head: jax.Arr
         plgpu.barrier_wait(refs.q_free.at[0])
 
     for computing in range(NUM_COMPUTING):
-        own = refs.items[place, TOKEN] + computing * MATMUL_ROWS
-        token = tile_share.first_loaded(own, refs.q.shape[0])
+        start = refs.items[place, TOKEN] + computing * MATMUL_ROWS
+        token = loaded_from(tile_share.first_loaded(start, refs.q.shape[0]))
         plgpu.copy_gmem_to_smem(
             refs.q.at[pl.ds(token, MATMUL_ROWS), head],
             refs.q_smem.at[computing],

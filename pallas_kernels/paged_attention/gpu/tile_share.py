@@ -11,9 +11,10 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from pallas_kernels.paged_attention.gpu.mosaic import MATMUL_ROWS, Ref
 from pallas_kernels.paged_attention.gpu.work_list import (
+    END_OWN,
     END_TILE,
+    FIRST_OWN,
     FIRST_TILE,
-    NUM_TOKENS,
     POSITION,
     TILE_KV_LEN,
     TOKEN,
@@ -25,14 +26,14 @@ class TileShare(NamedTuple):
 
     Attributes:
         token: first of the 64 tokens whose queries are loaded.
-        skipped: of these, how many come before the warpgroup's own; see `first_loaded`.
+        begin: of these, the first that is the row's own; those before are computed and dropped.
         num_own: tokens of the row in this warpgroup's share.
-        position: position of the first own token.
+        position: position of the first loaded token, as if it were the row's.
         kv_len, first, end: the row's length; KV tiles `[first, end)`.
     """
 
     token: jax.Array
-    skipped: jax.Array
+    begin: jax.Array
     num_own: jax.Array
     position: jax.Array
     kv_len: jax.Array
@@ -42,26 +43,28 @@ class TileShare(NamedTuple):
     @classmethod
     def of(cls, items_ref: Ref, place: jax.Array, offset: jax.Array, num_tokens: int) -> TileShare:
         """The share that starts `offset` tokens into the tile."""
-        own = items_ref[place, TOKEN] + offset
-        token = first_loaded(own, num_tokens)
+        start = items_ref[place, TOKEN] + offset
+        token = first_loaded(start, num_tokens)
+        skipped = start - token
+        first_own = jnp.clip(items_ref[place, FIRST_OWN] - offset, 0, MATMUL_ROWS)
+        end_own = jnp.clip(items_ref[place, END_OWN] - offset, 0, MATMUL_ROWS)
         return cls(
             token,
-            own - token,
-            jnp.clip(items_ref[place, NUM_TOKENS] - offset, 0, MATMUL_ROWS),
-            items_ref[place, POSITION] + offset,
+            skipped + first_own,
+            end_own - first_own,
+            items_ref[place, POSITION] + offset - skipped,
             items_ref[place, TILE_KV_LEN],
             items_ref[place, FIRST_TILE],
             items_ref[place, END_TILE],
         )
 
 
-def first_loaded(token: jax.Array, num_tokens: int) -> jax.Array:
-    """Where the load of 64 tokens from `token` on starts.
+def first_loaded(start: jax.Array, num_tokens: int) -> jax.Array:
+    """Where the load of 64 tokens from `start` on starts.
 
-    Loads never reach past the T axis: near its end they start earlier, and the first tokens are
-    somebody else's. They are computed and dropped.
+    Loads never reach past the T axis: near its end they start earlier, with somebody else's tokens.
     """
-    return jnp.minimum(token, num_tokens - MATMUL_ROWS)
+    return jnp.minimum(start, num_tokens - MATMUL_ROWS)
 
 
 def store(o_MH: jax.Array, o_ref: Ref, o_smem: Ref, own: TileShare) -> None:
@@ -82,8 +85,8 @@ def store(o_MH: jax.Array, o_ref: Ref, o_smem: Ref, own: TileShare) -> None:
             @pl.when((own.num_own & size) != 0)
             def copy(size: int = size, done: jax.Array = done, column: int = column) -> None:
                 plgpu.copy_smem_to_gmem(
-                    o_smem.at[pl.ds(own.skipped + done, size)],
-                    o_ref.at[pl.ds(own.token + own.skipped + done, size), pl.ds(column, columns)],
+                    o_smem.at[pl.ds(own.begin + done, size)],
+                    o_ref.at[pl.ds(own.token + own.begin + done, size), pl.ds(column, columns)],
                 )
 
             size //= 2

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from pallas_kernels.paged_attention.gpu.mosaic import LOAD_ROWS
+
 ROW, FIRST, END, KV_LEN = 0, 1, 2, 3
 """Columns of `Splits.items_W4`."""
 
@@ -77,18 +79,18 @@ class QueryTiles(NamedTuple):
     """The tokens of every row that computes several, cut into tiles of queries. All int32.
 
     Attributes:
-        items_W7: by the columns below. Unused places are zeros.
+        items_W8: by the columns below. Unused places are zeros.
         count_1: items in use.
     """
 
-    items_W7: jax.Array
+    items_W8: jax.Array
     count_1: jax.Array
 
 
-TILE_ROW, TOKEN, NUM_TOKENS, POSITION, TILE_KV_LEN, FIRST_TILE, END_TILE = range(7)
-"""Columns of `QueryTiles.items_W7`: the row; the first token of the tile on the T axis, how many
-of its tokens are the row's, the position of the first; the row's kv_len; its KV tiles
-`[first, end)` that any of the tokens sees."""
+TILE_ROW, TOKEN, FIRST_OWN, END_OWN, POSITION, TILE_KV_LEN, FIRST_TILE, END_TILE = range(8)
+"""Columns of `QueryTiles.items_W8`: the row; the first token of the tile on the T axis; which of
+the tile's tokens are the row's, `[first, end)`; the position of the first token, as if it were the
+row's; the row's kv_len; its KV tiles `[first, end)` that any of its tokens sees."""
 
 
 def tile_queries(
@@ -102,37 +104,44 @@ def tile_queries(
 ) -> QueryTiles:
     """Cut rows of two or more tokens into tiles, the last tile of a row (the longest work) first.
 
-    Padding tokens are a last row without keys, so that the kernel writes zeros for them.
+    Tiles start where loads may, at multiples of `LOAD_ROWS`: the first of a row may begin with up
+    to seven tokens of others. Padding tokens are a last row without keys, so that the kernel
+    writes zeros for them.
 
     Args:
         num_tokens: T.
     """
     start_X, num_new_X, kv_len_X = _rows_and_padding(query_starts_R1, kv_lens_R, num_tokens)
-    tiles_X = (num_new_X + query_tile - 1) // query_tile
-    ends_X = jnp.cumsum(tiles_X, dtype=jnp.int32)
+    others_X = jnp.where(num_new_X > 0, start_X % LOAD_ROWS, 0)
+    covered_X = others_X + num_new_X
+    ends_X = jnp.cumsum((covered_X + query_tile - 1) // query_tile, dtype=jnp.int32)
     num_rows = kv_lens_R.shape[0]
-    place_W = jnp.arange(num_tokens // query_tile + min(num_rows, num_tokens // 2) + 1)
+    most_rows = min(num_rows, num_tokens // 2) + 1
+    place_W = jnp.arange((num_tokens + (LOAD_ROWS - 1) * most_rows) // query_tile + most_rows)
     row_W = jnp.searchsorted(ends_X, place_W, side="right", method="compare_all")
     row_W = jnp.minimum(row_W, num_rows).astype(jnp.int32)
     offset_W = (ends_X[row_W] - 1 - place_W).astype(jnp.int32) * query_tile
-    left_W = jnp.minimum(num_new_X[row_W] - offset_W, query_tile)
+    others_W = others_X[row_W]
+    first_own_W = jnp.maximum(others_W - offset_W, 0)
+    end_own_W = jnp.minimum(covered_X[row_W] - offset_W, query_tile)
     kv_len_W = kv_len_X[row_W]
-    position_W = kv_len_W - num_new_X[row_W] + offset_W
-    first_W = first_tile(position_W, kv_tile, window)
-    end_W = jnp.where(kv_len_W > 0, (position_W + left_W + kv_tile - 1) // kv_tile, 0)
+    position_W = kv_len_W - covered_X[row_W] + offset_W
+    first_W = first_tile(position_W + first_own_W, kv_tile, window)
+    end_W = jnp.where(kv_len_W > 0, (position_W + end_own_W + kv_tile - 1) // kv_tile, 0)
     # A padding token's position is negative: it sees nothing.
     columns = (
         jnp.minimum(row_W, num_rows - 1),
-        start_X[row_W] + offset_W,
-        left_W,
+        start_X[row_W] - others_W + offset_W,
+        first_own_W,
+        end_own_W,
         position_W,
         kv_len_W,
         jnp.minimum(first_W, end_W),
         end_W,
     )
     is_used_W = place_W < ends_X[-1]
-    items_W7 = jnp.where(is_used_W[:, None], jnp.stack(columns, axis=1), 0)
-    return QueryTiles(items_W7, ends_X[-1:])
+    items_W8 = jnp.where(is_used_W[:, None], jnp.stack(columns, axis=1), 0)
+    return QueryTiles(items_W8, ends_X[-1:])
 
 
 def _rows_and_padding(

@@ -138,3 +138,10 @@ def test_a_row_that_does_not_sample_yet_asks_for_no_sampler() -> None:
 def test_one_scoring_row_asks_for_scores() -> None:
     rows = [row_of(0, 6, 1), row_of(1, 0, 3, scoring=True)]
     assert demand(rows) == Demand(4, 2, Variant.PROMPT_LOGPROBS, False)
+
+
+def test_every_field_begins_where_a_kernel_may_be_handed_it() -> None:
+    bucket = Bucket(24, 3, Variant.PROMPT_LOGPROBS, is_decode=False)
+    fields = step_fields(bucket, max_pages=5, num_parameters=NUM_PARAMETER_FIELDS, max_bans=3)
+    names = [name for name in StepFields.__slots__ if name != "num_columns"]
+    assert all(getattr(fields, name).begin % 64 == 0 for name in names)

@@ -64,6 +64,12 @@ def test_a_mixed_batch_equals_the_reference(options):
     assert difference(world, is_decode=False, **options) < TOLERANCE
 
 
+def test_rows_that_start_between_two_blocks_of_loads_equal_the_reference(monkeypatch):
+    monkeypatch.setattr(gpu, "tuning", lambda *_: SMALL.__class__(64, 2, 128, 2, 64))
+    world = make_world([(9, 1), (70, 33), (129, 129), (131, 131)], num_tokens=296, num_rows=8)
+    assert difference(world, is_decode=False) < TOLERANCE
+
+
 @pytest.mark.parametrize("head_dim", [96, 256])
 def test_prefill_knows_narrow_and_wide_heads(head_dim):
     world = make_world([(66, 66)], num_tokens=66, head_dim=head_dim)

@@ -48,14 +48,35 @@ def test_pieces_are_made_longer_until_they_fit():
     assert int(splits.count_1[0]) == 6  # 16 tiles a piece: 3 a row
 
 
-def test_tokens_of_long_rows_and_padding_are_tiled_once_and_single_tokens_never():
-    starts, lengths = [0, 130, 131, 133], [130, 900, 2]
+def tiled(starts, lengths, num_tokens):
     queries = work_list.tile_queries(
-        jnp.asarray(starts), jnp.asarray(lengths), 140, query_tile=128, kv_tile=64, window=0
+        jnp.asarray(starts), jnp.asarray(lengths), num_tokens, query_tile=128, kv_tile=64, window=0
     )
-    items = np.asarray(queries.items_W7)[: int(queries.count_1[0])]
-    tokens = [t for _, start, count, *_ in items.tolist() for t in range(start, start + count)]
+    return np.asarray(queries.items_W8)[: int(queries.count_1[0])].tolist()
+
+
+def test_tokens_of_long_rows_and_padding_are_tiled_once_and_single_tokens_never():
+    items = tiled([0, 130, 131, 133], [130, 900, 2], 140)
+    tokens = [t + token for _, token, first, end, *_ in items for t in range(first, end)]
     assert sorted(tokens) == [t for t in range(140) if t != 130]
+
+
+def test_tiles_start_where_loads_may_and_positions_follow():
+    rows = [0, 3, 36, 165, 294]
+    items = tiled(rows, [3, 70, 129, 129], 296)
+    assert all(token % 8 == 0 for _, token, *_ in items)
+    for row, token, first, _, position, kv_len, *_ in items:
+        if kv_len:
+            own = token + first
+            assert position + first == kv_len - (rows[row + 1] - own)
+
+
+def test_the_list_has_a_place_for_every_tile_of_rows_that_start_anywhere():
+    for length in (122, 128, 130):
+        starts = [r * length for r in range(9)]
+        items = tiled(starts, [length] * 8, starts[-1] + 7)
+        tokens = [t + token for _, token, first, end, *_ in items for t in range(first, end)]
+        assert sorted(tokens) == list(range(starts[-1] + 7))
 
 
 @pytest.mark.parametrize("head_dim", [64, 96, 128, 192, 256])
