@@ -14,6 +14,7 @@ from api.context import EXTENSION, ServerContext, ServerState
 from api.cors import install_cors
 from api.error_handlers import install_error_handlers
 from api.errors import APIError
+from api.key_ring import KeyRing
 from api.limits import QUEUE_FULL, Admission
 from api.metrics import Metrics
 from api.root_path import RootPathMiddleware
@@ -42,6 +43,7 @@ def make_state(settings: ServerSettings, model_name: str) -> ServerState:
         settings=settings,
         metrics=Metrics(model_name, shows_old_names=bool(settings.show_hidden_metrics_for_version)),
         admission=Admission(settings),
+        keys=KeyRing(settings.api_keys),
     )
 
 
@@ -51,6 +53,7 @@ def state_of(context: ServerContext) -> ServerState:
         settings=context.settings,
         metrics=context.metrics,
         admission=Admission(context.settings),
+        keys=KeyRing(context.settings.api_keys),
     )
     state.become_ready(context)
     return state
@@ -86,7 +89,7 @@ def _configure(app: Quart, settings: ServerSettings) -> None:
 
 def _install_guard(app: Quart, state: ServerState) -> None:
     """Before any route: note the route, ask for a key, count the work."""
-    access = Access(state.settings.api_keys)
+    access = Access(state.keys)
 
     async def guard() -> None:
         exchange = request_state(request.scope)

@@ -3,23 +3,34 @@
 The decision hangs on the *matched route*, never on the text of the path, so that odd spellings
 of a path (`//`, `%2f`, case, absolute-form, odd Host) can reach nothing that the plain one
 cannot. A request that matches no route needs a key too.
+
+    mark              who may call
+    public            everyone
+    (none)            keys with the role `inference`
+    for_metrics       `metrics` or `operator`
+    for_operator      `operator`
+
+On a server without keys everyone may call what needs `inference`, and the rest is for clients on
+the same machine.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from api.errors import APIError
-from api.tenant import ANYONE, ANYONE_HERE, Tenant, tenant_of_key
+from api.errors import APIError, unavailable
+from api.key_ring import KeyRing
+from api.tenant import ANYONE, ANYONE_HERE, Role, Tenant
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 PUBLIC_MARK = "servax_is_public"
-OPERATOR_MARK = "servax_is_for_operator"
+ROLES_MARK = "servax_roles"
+OPERATOR: frozenset[Role] = frozenset(("operator",))
+METRICS: frozenset[Role] = frozenset(("metrics", "operator"))
+INFERENCE: frozenset[Role] = frozenset(("inference",))
 KEY_HEADERS = ("x-api-key", "api-key")
 
 
@@ -38,8 +49,14 @@ def public(view: View) -> View:
 
 
 def for_operator(view: View) -> View:
-    """Mark a view as needing a key, or, where no key is configured, a loopback client."""
-    setattr(view, OPERATOR_MARK, True)
+    """Mark a view as needing an operator's key, or, without keys, a client on this machine."""
+    setattr(view, ROLES_MARK, OPERATOR)
+    return view
+
+
+def for_metrics(view: View) -> View:
+    """Mark a view as needing a key for metrics, or, without keys, a client on this machine."""
+    setattr(view, ROLES_MARK, METRICS)
     return view
 
 
@@ -49,21 +66,20 @@ def is_public(view: Callable[..., Any] | None) -> bool:
 
 
 def is_for_operator(view: Callable[..., Any] | None) -> bool:
-    """Whether the view carries the mark of `for_operator`."""
-    return bool(getattr(view, OPERATOR_MARK, False))
+    """Whether the view does not belong to users: those of `for_operator` and `for_metrics`."""
+    return roles_of(view) != INFERENCE
 
 
-def hash_key(key: str) -> bytes:
-    """SHA-256 of a key: all that is kept of it."""
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+def roles_of(view: Callable[..., Any] | None) -> frozenset[Role]:
+    """A key needs one of these to call the view."""
+    return getattr(view, ROLES_MARK, INFERENCE)
 
 
 class Access:
-    """Decides about requests by the configured keys."""
+    """Decides about requests by the keys there are."""
 
-    def __init__(self, api_keys: tuple[str, ...]) -> None:
-        hashes = tuple(hash_key(key) for key in api_keys)
-        self._tenants = tuple((key_hash, tenant_of_key(key_hash)) for key_hash in hashes)
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
 
     def verify(
         self,
@@ -76,39 +92,32 @@ class Access:
         `client` is the peer's address as the server saw it; None for a Unix socket.
 
         Raises:
-            APIError: 401 without a valid key; 403 for an operator's route called from afar on
-                a server that has no keys.
+            APIError: 401 without a valid key; 403 when the key has another role, or for an
+                operator's route called from afar on a server that has no keys; 503 while the keys
+                cannot be known.
         """
         if is_public(view):
             return ANYONE
-        if self._tenants:
-            return self._tenant_of(given_key(headers))
-        if is_loopback(client):
-            return ANYONE_HERE
-        if is_for_operator(view):
-            raise APIError(
-                "This endpoint is open to this machine only, unless an API key is configured.",
-                status=403,
-                code="forbidden",
-            )
-        return ANYONE
+        tenant = self._tenant_of(headers, client)
+        if view is not None and not tenant.roles & roles_of(view):
+            raise _forbidden(tenant, roles_of(view))
+        return tenant
 
-    def _tenant_of(self, key: str | None) -> Tenant:
+    def _tenant_of(self, headers: HeaderReader, client: tuple[str, int] | None) -> Tenant:
+        key = given_key(headers)
+        tenant = None if key is None else self._keys.find(key)
+        if tenant is not None:
+            return tenant
+        if not self._keys.is_known:
+            raise unavailable("The server's keys cannot be read yet.", "keys_unavailable")
+        if self._keys.is_empty:
+            return ANYONE_HERE if is_loopback(client) else ANYONE
         if key is None:
             raise _unauthorized(
                 "You didn't provide an API key. Provide it in an Authorization header using "
                 "Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
             )
-        tenant = self._find(key)
-        if tenant is None:
-            raise _unauthorized("Incorrect API key provided.")
-        return tenant
-
-    def _find(self, key: str) -> Tenant | None:
-        """Compares with every key, so that time tells nothing about which one is near."""
-        given = hash_key(key)
-        matches = [tenant for known, tenant in self._tenants if hmac.compare_digest(given, known)]
-        return matches[0] if matches else None
+        raise _unauthorized("Incorrect API key provided.")
 
 
 def given_key(headers: HeaderReader) -> str | None:
@@ -129,6 +138,14 @@ def is_loopback(client: tuple[str, int] | None) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
+
+
+def _forbidden(tenant: Tenant, roles: frozenset[Role]) -> APIError:
+    if tenant is ANYONE:
+        message = "This endpoint is open to this machine only, unless an API key is configured."
+        return APIError(message, status=403, code="forbidden")
+    message = f"This API key may not do that: it needs the role {' or '.join(sorted(roles))}."
+    return APIError(message, status=403, code="insufficient_permissions")
 
 
 def _unauthorized(message: str) -> APIError:

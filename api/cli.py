@@ -80,6 +80,17 @@ def run_batch(arguments: list[str]) -> int:
         return complain("servax run-batch", str(error))
 
 
+def keys(arguments: list[str]) -> int:
+    """`servax keys`."""
+    from api.flag_parser import UsageError
+    from api.keys_command import main as keys_main
+
+    try:
+        return keys_main(arguments, os.environ)
+    except UsageError as error:
+        return complain("servax keys", str(error))
+
+
 def bench(arguments: list[str]) -> int:
     """`servax bench`: runs `python -m bench` of the checkout around this package, if any."""
     import pathlib
@@ -125,6 +136,9 @@ COMMANDS = {
     ),
     "run-batch": Command(
         "-i IN -o OUT [flags]", "answer a file of requests without a server", run_batch
+    ),
+    "keys": Command(
+        "create|list|revoke [flags]", "make, show and close the API keys of a database", keys
     ),
     "bench": Command("NAME [arguments]", "run a benchmark (from a checkout)", bench),
 }

@@ -16,6 +16,7 @@ from api.tenant import ANYONE, Tenant
 from engine.grammar.verify import GrammarVerifier
 
 if TYPE_CHECKING:
+    from api.key_ring import KeyRing
     from api.limits import Admission
     from api.metrics import Metrics
     from api.storage.store import Storage
@@ -65,6 +66,7 @@ class ServerState:
     """The process around the context, from bind to exit.
 
     Attributes:
+        keys: who may call; kept in step with the database by `api.access_life`.
         engine: set as soon as the engine process runs, long before it is ready; written by
             `api.serve`, None before.
         context: set when engine, tokenizer and template are all there; None while loading.
@@ -79,6 +81,7 @@ class ServerState:
     settings: ServerSettings
     metrics: Metrics
     admission: Admission
+    keys: KeyRing
     engine: GenerationEngine | None = None
     context: ServerContext | None = None
     storage: Storage | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-Reach = Literal["public", "key", "operator"]
+Reach = Literal["public", "key", "metrics", "operator"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,8 +19,8 @@ class Endpoint:
         error: the model of every answer that is no success.
         media: content type of a success without `response`.
         can_stream: answers `text/event-stream` when the body says `stream: true`.
-        reach: who may call it: everyone, holders of a key, or the operator (a key, or a
-            loopback client of a server without keys).
+        reach: who may call it: everyone, keys for inference, keys for metrics, operators' keys
+            (on a server without keys the last two are for clients on its own machine).
     """
 
     method: Literal["GET", "POST", "DELETE"]

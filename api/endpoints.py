@@ -161,7 +161,7 @@ ENDPOINTS = (
         summary="Prometheus metrics, with vLLM's names.",
         tag="Operation",
         media="text/plain",
-        reach="operator",
+        reach="metrics",
     ),
     Endpoint(
         method="GET",

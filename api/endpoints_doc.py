@@ -13,11 +13,12 @@ HEAD = """# Endpoints
 This page is made from the table in `api/endpoints.py` by `python -m api.endpoints_doc`; the same
 table gives `/openapi.json`, where the fields of every body are, and `/docs` shows that.
 
-Who may call: *everyone*; *key*: holders of an API key, when the server has keys; *operator*:
-the same, and without keys only clients on the same machine.
+Who may call: *everyone*; *key*: keys with the role `inference`; *metrics*: with the role `metrics`
+or `operator`; *operator*: with the role `operator`. Keys of `--api-key` have all roles. On a server
+without keys *key* is everyone, and *metrics* and *operator* are clients on the same machine.
 """
 
-REACH = {"public": "everyone", "key": "key", "operator": "operator"}
+REACH = {"public": "everyone", "key": "key", "metrics": "metrics", "operator": "operator"}
 
 
 LIMITS_HEAD = """

@@ -20,6 +20,7 @@ from hypercorn.asyncio.run import worker_serve
 from hypercorn.config import Config, Sockets
 from quart import Quart
 
+from api.access_life import access_of
 from api.app import create_app, make_state
 from api.context import ServerContext, ServerState
 from api.http1 import install, make_config
@@ -123,7 +124,7 @@ class Server:
             log.error("cannot listen on %s: %s", address(self._settings), error.strerror or error)
             return EXIT_FAILURE
         lifecycle.install_signal_handlers()
-        async with storage_of(state):
+        async with storage_of(state), access_of(state):
             crew.hire()
             loading = asyncio.create_task(self._load(state, lifecycle))
             await self._listen(state, hypercorn_config, sockets, lifecycle, crew)

@@ -30,11 +30,14 @@ class Tenant:
         key_id: `key_…`; what limits and usage are counted by. Never tells the key.
         roles: what the key may do: `inference` all of the API for users, `metrics` /metrics,
             `operator` everything that manages the server.
+        requests_per_minute, tokens_per_minute: limits of the key; None = the server's default.
     """
 
     project_id: str = DEFAULT_PROJECT
     key_id: str = DEFAULT_KEY
     roles: frozenset[Role] = frozenset[Role](("inference",))
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
 
 ANYONE = Tenant()

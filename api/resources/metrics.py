@@ -5,14 +5,14 @@ from __future__ import annotations
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from quart import Blueprint, Response
 
-from api.auth import for_operator
+from api.auth import for_metrics
 from api.context import server_state
 
 blueprint = Blueprint("metrics", __name__)
 
 
 @blueprint.get("/metrics")
-@for_operator
+@for_metrics
 async def metrics() -> Response:
     """Everything that is counted, in Prometheus' text format 0.0.4."""
     body = server_state().metrics.exposition()

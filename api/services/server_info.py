@@ -19,7 +19,7 @@ from api.version import server_version
 SHOWN_VARIABLES = ("SERVAX_", "VLLM_", "JAX_", "XLA_", "LIBTPU_", "CUDA_VISIBLE_DEVICES")
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|AUTH", re.IGNORECASE)
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "quart", "hypercorn", "tokenizers", "transformers")
-HIDDEN_FIELDS = frozenset({"api_keys"})
+HIDDEN_FIELDS = frozenset({"api_keys", "database_url", "blob_url"})
 
 
 def server_info(state: ServerState, *, is_text: bool, environment: Mapping[str, str]) -> Any:

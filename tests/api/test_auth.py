@@ -4,6 +4,8 @@ import pytest
 
 from api.auth import Access, is_for_operator, is_loopback, is_public
 from api.errors import APIError
+from api.key_ring import KeyRing, StoredKey, hash_key
+from api.tenant import ROLES, Tenant
 
 PUBLIC = {"/health", "/ping", "/ready", "/version", "/docs", "/docs/<name>"}
 
@@ -44,6 +46,31 @@ async def test_every_other_route_asks_for_a_key(make_world):
         for method in rule.methods or ():
             response = await client.open(path, method=method)
             assert response.status_code == 401, (method, rule.rule)
+
+
+ROLES_OF_ROUTES = {
+    route: {"metrics", "operator"} if route == "/metrics" else {"operator"} for route in OPERATOR
+}
+
+
+@pytest.mark.parametrize("role", sorted(ROLES))
+async def test_a_role_opens_its_routes_and_no_other(make_world, role):
+    """Default deny over the whole URL map: a new route is for inference, whoever forgets a mark."""
+    world = make_world()
+    tenant = Tenant(project_id="proj_x", key_id="key_x", roles=frozenset((role,)))
+    world.state.keys.replace([StoredKey(hash_key("secret"), tenant, None)], has_any=True)
+    client = world.app.test_client()
+    for rule in world.app.url_map.iter_rules():
+        if rule.rule in PUBLIC:
+            continue
+        may = role in ROLES_OF_ROUTES.get(rule.rule, {"inference"})
+        path = rule.rule.replace("<path:name>", "x")
+        for method in (rule.methods or set()) - {"OPTIONS", "HEAD"}:
+            answer = await client.open(path, method=method, headers={"x-api-key": "secret"})
+            assert (answer.status_code == 403) is not may, (method, rule.rule)
+            if not may:
+                error = (await answer.get_json())["error"]
+                assert error["code"] == "insufficient_permissions"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +155,7 @@ def test_loopback_is_told_by_the_peers_address(client, is_local):
 def test_metrics_without_keys_are_for_this_machine_only():
     from api.resources.metrics import metrics
 
-    access = Access(())
+    access = Access(KeyRing())
     access.verify(metrics, {}, ("127.0.0.1", 1))
     with pytest.raises(APIError) as caught:
         access.verify(metrics, {}, ("10.0.0.1", 1))

@@ -7,11 +7,12 @@ import pytest
 
 from api import endpoints_doc
 from api.app import create_app, make_state
-from api.auth import is_for_operator, is_public
+from api.auth import INFERENCE, METRICS, OPERATOR, is_public, roles_of
 from api.endpoints import ENDPOINTS
 from api.openapi import make_document
 from api.settings import ServerSettings
 
+REACH = {INFERENCE: "key", METRICS: "metrics", OPERATOR: "operator"}
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -35,7 +36,7 @@ def test_every_route_is_in_the_table_and_the_other_way_round(app):
 def test_the_table_says_who_may_call(app):
     table = {(each.method, each.path): each.reach for each in ENDPOINTS}
     for method, path, view in routes(app):
-        reach = "public" if is_public(view) else "operator" if is_for_operator(view) else "key"
+        reach = "public" if is_public(view) else REACH[roles_of(view)]
         assert table[method, path] == reach, path
 
 

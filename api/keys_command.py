@@ -1,0 +1,174 @@
+"""`servax keys`: make, show and close the API keys in a server's database.
+
+The key is printed once, by `create`; the database has its SHA-256. Running servers take a new key
+and drop a revoked one within two seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from api.errors import APIError
+from api.flag_parser import UsageError
+from api.settings import ServerSettings
+from api.tenant import ROLES
+from engine.errors import SetupError
+
+if TYPE_CHECKING:
+    from api.storage.database import Database
+    from api.storage.tables.keys import KeyRow
+
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+Run = Callable[["Database", argparse.Namespace], Awaitable[None]]
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run one of the three; the process's exit code.
+
+    Raises:
+        UsageError: the command line cannot be honoured.
+    """
+    options = make_parser(environment).parse_args(arguments)
+    try:
+        asyncio.run(_run(options))
+    except (APIError, SetupError) as error:
+        raise UsageError(str(error)) from None
+    return 0
+
+
+async def _run(options: argparse.Namespace) -> None:
+    from api.storage.store import open_storage
+
+    settings = ServerSettings(data_dir=options.data_dir, database_url=options.database_url)
+    storage = await open_storage(settings)
+    try:
+        await options.run(storage.database, options)
+    finally:
+        await storage.close()
+
+
+async def create(database: Database, options: argparse.Namespace) -> None:
+    """Make a key and print it."""
+    from api.services.keys import NewKey, create_key
+
+    row, key = await create_key(
+        database,
+        NewKey(
+            name=options.name,
+            project_id=options.project,
+            roles=tuple(dict.fromkeys(options.role or ["inference"])),
+            lifetime_s=options.expires_in,
+            requests_per_minute=options.requests_per_minute,
+            tokens_per_minute=options.tokens_per_minute,
+        ),
+    )
+    sys.stderr.write(f"{row.id} of {row.project_id}; the key is not shown again:\n")
+    sys.stdout.write(f"{key}\n")
+
+
+async def show(database: Database, options: argparse.Namespace) -> None:
+    """Print every key but its secret."""
+    from api.services.keys import list_keys
+
+    rows = await list_keys(database)
+    columns = ("id", "project", "name", "key", "roles", "state", "created")
+    lines = [columns, *(_cells(row) for row in rows)]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    for line in lines:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def _cells(row: KeyRow) -> tuple[str, ...]:
+    return (
+        row.id,
+        row.project_id,
+        ascii(row.name)[1:-1],
+        f"…{row.hint}",
+        ",".join(row.roles),
+        _state(row),
+        time.strftime("%Y-%m-%d %H:%M", time.gmtime(row.created_at)),
+    )
+
+
+def _state(row: KeyRow) -> str:
+    if row.revoked_at is not None:
+        return "revoked"
+    if row.expires_at is None:
+        return "open"
+    return "expired" if row.expires_at <= time.time() else "expires"
+
+
+async def revoke(database: Database, options: argparse.Namespace) -> None:
+    """Close a key."""
+    from api.services.keys import revoke_key
+
+    row = await revoke_key(database, options.id)
+    sys.stdout.write(f"{row.id} is revoked; running servers refuse it within two seconds\n")
+
+
+def make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    """The command's parser."""
+    parser = argparse.ArgumentParser(prog="servax keys", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="create|list|revoke")
+    making = _command(commands, "create", create, environment)
+    making.add_argument("--name", default="", help="a note for yourself")
+    making.add_argument(
+        "--project", default="", metavar="proj_…", help="default: a new project of its own"
+    )
+    making.add_argument(
+        "--role",
+        nargs="+",
+        choices=sorted(ROLES),
+        help="what it may do (default: inference)",
+    )
+    making.add_argument(
+        "--expires-in", type=duration_s, metavar="TIME", help="such as 90d, 12h (default: never)"
+    )
+    for name in ("requests", "tokens"):
+        making.add_argument(
+            f"--{name}-per-minute",
+            type=positive,
+            metavar="N",
+            help="default: the server's --rate-limit-" + name,
+        )
+    _command(commands, "list", show, environment)
+    closing = _command(commands, "revoke", revoke, environment)
+    closing.add_argument("id", metavar="key_…")
+    return parser
+
+
+def _command(
+    commands: Any, name: str, run: Run, environment: Mapping[str, str]
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, description=run.__doc__, help=run.__doc__)
+    parser.set_defaults(run=run)
+    for flag, help_text in (("data-dir", "folder"), ("database-url", "database")):
+        variable = "SERVAX_" + flag.upper().replace("-", "_")
+        parser.add_argument(
+            f"--{flag}",
+            default=environment.get(variable, ""),
+            help=f"the server's {help_text}, as it is told to servax serve (or ${variable})",
+        )
+    return parser
+
+
+def duration_s(word: str) -> float:
+    """`90d`, `12h`, `30m`, `45s` in seconds."""
+    number, unit = word[:-1], word[-1:]
+    if unit not in UNITS_S or not number.isdigit() or not 0 < int(number) < 10**6:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a time such as 90d or 12h")
+    return float(int(number) * UNITS_S[unit])
+
+
+def positive(word: str) -> int:
+    """A whole number above 0."""
+    if not word.isdigit() or not 0 < int(word) < 2**53:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number above 0")
+    return int(word)
