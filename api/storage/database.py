@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,7 @@ class Database:
         """
         with telling():
             async with self._reading() as session:
+                await _uninterrupted(session.connection())
                 yield session
 
     @asynccontextmanager
@@ -95,6 +96,7 @@ class Database:
         with telling():
             turn = self._writer if self._is_sqlite else nullcontext()
             async with turn, self._writing.begin() as session:
+                await _uninterrupted(session.connection())
                 yield session
 
     async def close(self) -> None:
@@ -130,16 +132,28 @@ def make_engine(url: str) -> AsyncEngine:
             f"--database-url: {given.drivername} is not supported; postgresql and sqlite are."
         )
     target = given.set(drivername=DRIVERS[given.drivername])
+    is_sqlite = target.drivername.startswith("sqlite")
     engine = create_async_engine(
         target,
         pool_size=POOL_SIZE,
         max_overflow=MAX_OVERFLOW,
         pool_timeout=POOL_TIMEOUT_S,
-        pool_pre_ping=target.drivername.startswith("postgresql"),
+        pool_pre_ping=not is_sqlite,
     )
-    if engine.dialect.name == "sqlite":
+    if is_sqlite:
         _make_strict(engine)
     return engine
+
+
+async def _uninterrupted(work: Coroutine[Any, Any, object]) -> None:
+    """Wait for `work` to end even when this task is cancelled meanwhile: a connection that is given
+    up half-made would leave its thread behind."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def _make_strict(engine: AsyncEngine) -> None:

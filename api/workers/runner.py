@@ -95,8 +95,9 @@ class JobRunner:
         """Claim nothing more, let running jobs come to a good place, release them."""
         self._is_stopping = True
         if self._looking is not None:
+            self.wake()
+            await asyncio.wait({self._looking}, timeout=max(grace_s, 1.0))
             self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
         for _, job in self._running.values():
             job.should_stop.set()
         if self._running and grace_s > 0:
@@ -111,7 +112,7 @@ class JobRunner:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _look(self) -> None:
-        while True:
+        while not self._is_stopping:
             self._wake.clear()
             for kind in self._kinds:
                 await self._fill(kind)
@@ -123,7 +124,7 @@ class JobRunner:
 
     async def _fill(self, kind: JobKind[Any]) -> None:
         """Claim jobs of a kind while there are some and room for them."""
-        while self._num_running(kind) < kind.max_num_running:
+        while self._num_running(kind) < kind.max_num_running and not self._is_stopping:
             try:
                 job = await self._claim(kind)
             except StorageError:
