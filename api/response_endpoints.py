@@ -35,6 +35,13 @@ RESPONSES = (
         response=f"{_PROTOCOL}.response:DeletedResponse",
     ),
     Endpoint(
+        method="POST",
+        path="/v1/responses/{response_id}/cancel",
+        summary="End a background response.",
+        tag="Responses",
+        response=_RESPONSE,
+    ),
+    Endpoint(
         method="GET",
         path="/v1/responses/{response_id}/input_items",
         summary="What a response was made of, in pages.",

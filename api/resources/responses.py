@@ -13,7 +13,7 @@ from api.json_body import read_json_object
 from api.protocol.responses.queries import ItemsQuery, RetrieveQuery
 from api.query import read_query
 from api.resources.answers import json_response, respond
-from api.services.responses import retrieval
+from api.services.responses import background, retrieval
 from api.services.responses.exchange import DIALECT_HEADER, Exchange
 from api.services.responses.service import create_response
 from api.services.responses.tokens import compact, count_input_tokens
@@ -24,9 +24,11 @@ blueprint = Blueprint("responses", __name__)
 
 def exchange() -> Exchange:
     """The current request's."""
+    state = server_state()
     return Exchange(
         context=context(),
-        opened=server_state().storage,
+        opened=state.storage,
+        wake_jobs=state.wake_jobs,
         request_id=request.headers.get("X-Request-Id"),
         dialect=request.headers.get(DIALECT_HEADER, ""),
     )
@@ -57,6 +59,12 @@ async def retrieve(response_id: str) -> Response:
 async def delete(response_id: str) -> Response:
     """Delete a response."""
     return shown(await retrieval.delete_response(exchange(), response_id))
+
+
+@blueprint.post("/v1/responses/<response_id>/cancel")
+async def cancel(response_id: str) -> Response:
+    """End a background response."""
+    return shown(await background.cancel(exchange(), response_id))
 
 
 @blueprint.get("/v1/responses/<response_id>/input_items")

@@ -47,6 +47,11 @@ async def conversation_items(session: AsyncSession, conversation_id: str, end: i
     return list(await session.scalars(query.order_by(ItemRow.position)))
 
 
+async def own_items(session: AsyncSession, row: ResponseRow) -> list[Item]:
+    """The items of a response's request."""
+    return await _side(session, row.id, is_output=False)
+
+
 async def output_of(session: AsyncSession, row: ResponseRow) -> list[Item]:
     """What the model made."""
     return await _side(session, row.id, is_output=True)
@@ -65,7 +70,7 @@ async def context_of(session: AsyncSession, row: ResponseRow) -> list[Item]:
     before: list[Item] = []
     if root is not None and root.conversation_id is not None:
         before = await conversation_items(session, root.conversation_id, root.num_before)
-    own = await _side(session, row.id, is_output=False)
+    own = await own_items(session, row)
     return [*before, *await items_of(session, row.ancestors), *own]
 
 
@@ -144,7 +149,8 @@ async def num_events(session: AsyncSession, response_id: str) -> int:
 
 async def remove_response(session: AsyncSession, row: ResponseRow) -> None:
     """Take a response away from its owner. Its items stay while later responses build on it."""
-    row.is_deleted = True
+    row.is_deleted, row.is_open = True, False
+    row.lease_number += 1  # whoever makes it cannot write any more
     row.body, row.request, row.outputs = {}, {}, {}
     await session.execute(delete(EventsRow).where(EventsRow.response_id == row.id))
     await session.flush()

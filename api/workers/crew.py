@@ -16,7 +16,20 @@ MAX_GRACE_S = 10.0
 
 MakeKind = Callable[[ServerState], "JobKind[Any]"]
 
-KINDS: tuple[MakeKind, ...] = ()
+
+def _background_responses(state: ServerState) -> JobKind[Any]:
+    from api.workers.responses import background_responses
+
+    return background_responses(state)
+
+
+def _left_responses(state: ServerState) -> JobKind[Any]:
+    from api.workers.responses import left_responses
+
+    return left_responses(state)
+
+
+KINDS: tuple[MakeKind, ...] = (_background_responses, _left_responses)
 """Kinds of jobs, made when storage is open and the model loaded."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 from api.context import ServerContext
 from api.protocol.responses.request import Dialect, ResponsesRequest
@@ -24,12 +25,14 @@ class Exchange:
 
     Attributes:
         opened: the storage; None while it cannot be used.
+        wake_jobs: tells the workers of this process that there is something to do.
         request_id: the header `X-Request-Id` as it came; None without one.
         dialect: the header `X-Responses-Event-Dialect`; "" without one.
     """
 
     context: ServerContext
     opened: Storage | None = None
+    wake_jobs: Callable[[], None] = lambda: None
     request_id: str | None = None
     dialect: str = ""
 

@@ -50,11 +50,13 @@ def _verify_together(request: ResponsesRequest) -> None:
     """Fields that do not go with each other."""
     if request.stream_options is not None and not request.stream:
         raise _only("stream_options", "'stream' is true")
-    if request.background or request.tool_outputs_mode == "hold":
-        name = "background" if request.background else "tool_outputs_mode"
+    if request.background and request.store is False:
+        raise _only("background", "'store' is true")
+    if request.tool_outputs_mode == "hold":
         raise InvalidParameterError(
-            f"Unsupported parameter: '{name}' is not supported by this version of the server.",
-            param=name,
+            "Unsupported parameter: 'tool_outputs_mode' is not supported by this version of the "
+            "server.",
+            param="tool_outputs_mode",
             code="unsupported_parameter",
         )
     if request.previous_response_id is not None and request.conversation is not None:

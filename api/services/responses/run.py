@@ -22,10 +22,14 @@ from api.services.reading import ChoiceReader
 from api.services.responses.open_items import Event, ItemStyle
 from api.services.responses.snapshot import Snapshot, settings_of, usage_body
 from api.services.responses.writer import OutputWriter
+from engine.errors import EngineDiedError, OverloadedError, SuspendedError
 from engine.request import TokenLogprobs
 
 Ready = list[tuple[int, OutputChunk]]
 Chunks = AsyncGenerator[Ready, None]
+
+TRANSIENT = (EngineDiedError, OverloadedError, SuspendedError)
+"""Failures after which a response can be made again."""
 
 INCOMPLETE = {"length": "max_output_tokens", "repetition": "repetition_detected"}
 """Reasons for which an answer is not complete, by what ended it."""
@@ -78,8 +82,8 @@ class ResponseRun:
         """Lists of events, as many as were ready at once.
 
         Raises:
-            APIError, EngineError: the engine refused the request, before any event. In the
-                background that is a failure like any later one.
+            APIError, EngineError: the engine refused the request, before any event.
+            EngineError: in the background, one of `TRANSIENT` at any time: it can be made again.
         """
         async with contextlib.aclosing(stream):
             first: Ready = [] if self._job.request.background else await anext(stream)
@@ -93,7 +97,13 @@ class ResponseRun:
                     if events:
                         yield events
             except Exception as error:
+                if self._job.request.background and isinstance(error, TRANSIENT):
+                    raise
                 yield self._numbered(self._failed(told(error)))
+
+    def queued(self) -> list[Event]:
+        """The first events of a response that waits for a worker, who makes them again."""
+        return self._numbered(self._opening()[:-1])
 
     def failing(self, failure: APIError, number: int) -> list[Event]:
         """The end, if the one that was made with this number could not be told."""

@@ -12,12 +12,14 @@ from api.protocol.responses.request import ResponsesRequest
 from api.services.events import EventStream, padding
 from api.services.generation import begin, merge
 from api.services.requests import Answer, verify_model
+from api.services.responses.background import enqueue, pinned
 from api.services.responses.dialects import DialectWriter
 from api.services.responses.exchange import Exchange
 from api.services.responses.history import load_history
 from api.services.responses.making import make_job, new_response_id, read_request
 from api.services.responses.open_items import Event
 from api.services.responses.recorder import Events, Recorder
+from api.services.responses.retrieval import follow
 from api.services.responses.run import ResponseRun
 
 
@@ -36,12 +38,21 @@ async def create_response(exchange: Exchange, body: Mapping[str, Any]) -> Answer
         exchange.verify_storage()
     response_id = new_response_id(request)
     history = await load_history(exchange, request, response_id)
+    if request.background:
+        body = pinned(dict(body))
     job = await make_job(context, request, body, items=history.items, response_id=response_id)
     run = ResponseRun(job)
+    unknown = parsed.unknown + job.chat.prompt.unused_variables
+    if request.background:
+        queued = await enqueue(exchange, run, history, dict(body))
+        exchange.wake_jobs()
+        if not request.stream:
+            return Answer(body=orjson.dumps(queued), unknown_fields=unknown)
+        events = follow(exchange, response_id)
+        return Answer(events=EventStream(_written(events, writer), events), unknown_fields=unknown)
     events = run.events(merge([job.chat.generation]))
     if request.store is not False:
         events = Recorder(exchange, run, history, dict(body)).recorded(events)
-    unknown = parsed.unknown + job.chat.prompt.unused_variables
     if request.stream:
         written = _written(await begin(events), writer)
         return Answer(events=EventStream(written, events), unknown_fields=unknown)

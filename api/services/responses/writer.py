@@ -73,6 +73,10 @@ class OutputWriter:
         self.items.append(item)
         yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
+    def reopen(self, opened: OpenItem | None) -> None:
+        """Go on with an item that another writer began."""
+        self._open = opened
+
     def end(self, status: str) -> Iterator[Event]:
         """No more will come; an answer of nothing is an empty message."""
         if not self.items and self._open is None:

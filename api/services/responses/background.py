@@ -1,0 +1,140 @@
+"""`background: true`: the response is a job. Whoever runs it writes its events down first; streams
+read them from there, whichever worker they ask."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.context import ServerContext
+from api.errors import APIError, retry_headers
+from api.protocol.responses.items import ITEMS
+from api.protocol.responses.request import ResponsesRequest
+from api.services.generation import merge
+from api.services.responses.conversion import Placed
+from api.services.responses.exchange import Exchange
+from api.services.responses.history import History
+from api.services.responses.making import make_job
+from api.services.responses.open_items import Event
+from api.services.responses.pacing import gathered
+from api.services.responses.recorder import Events
+from api.services.responses.restoring import ending
+from api.services.responses.resuming import resumed
+from api.services.responses.rows import Work, write_begin, write_end, writing
+from api.services.responses.run import ResponseRun
+from api.services.responses.snapshot import Snapshot
+from api.storage.responses import add_events, context_of, events_after, load_response, own_items
+from api.storage.tables.responses import ResponseRow
+from api.tenant import Tenant
+
+PACE_S = 0.05
+"""Events of so long are written down together."""
+
+MAX_OPEN = 1000
+"""Background responses of one project that are not over."""
+
+
+def queue_of(context: ServerContext) -> str:
+    """The queue of replicas that serve this model."""
+    return f"response {context.model_names[0]}"[:128]
+
+
+def pinned(body: dict[str, Any]) -> dict[str, Any]:
+    """The request with a seed, so that whoever makes it makes the same."""
+    return body if body.get("seed") is not None else body | {"seed": secrets.randbits(63)}
+
+
+async def enqueue(
+    exchange: Exchange, run: ResponseRun, history: History, body: dict[str, Any]
+) -> Snapshot:
+    """Write a response down for whichever worker is free; what it is now.
+
+    Raises:
+        APIError: 429, there are too many already; 409, its id is taken.
+        StorageError: it could not be written down.
+    """
+    events = run.queued()
+    async with writing(exchange) as session:
+        await _verify_room(session, exchange.project_id)
+        row = write_begin(
+            session,
+            exchange,
+            events[-1]["response"],
+            history,
+            body,
+            work=Work(queue=queue_of(exchange.context), is_open=True),
+            has_events=True,
+        )
+        add_events(session, row.id, events)
+    return row.body
+
+
+async def make_again(
+    context: ServerContext, row: ResponseRow, session: AsyncSession
+) -> tuple[Events, list[dict[str, Any]]]:
+    """The events that are missing of a response, and the items of its request.
+
+    Raises:
+        APIError, EngineError: it cannot be made any more.
+    """
+    items = await context_of(session, row)
+    own, known = await own_items(session, row), await events_after(session, row.id, -1)
+    tenant = Tenant(project_id=row.project_id, key_id=row.key_id)
+    job = await make_job(
+        context.for_tenant(tenant),
+        ResponsesRequest.model_validate(row.request),
+        row.request,
+        items=[Placed(item) for item in ITEMS.validate_python(items)],
+        response_id=row.id,
+        created_at=row.created_at,
+    )
+    events = ResponseRun(job).events(merge([job.chat.generation]))
+    return gathered(resumed(events, known), PACE_S), own
+
+
+async def cancel(exchange: Exchange, response_id: str) -> Snapshot:
+    """End a background response now, whichever worker makes it; one that is over stays as it is.
+
+    Raises:
+        APIError: 404; 400, it was not made in the background.
+    """
+    async with exchange.storage.database.writing() as session:
+        row = await load_response(session, exchange.project_id, response_id, lock=True)
+        if not row.is_background:
+            raise APIError(
+                "Cannot cancel a synchronous response.",
+                param="response_id",
+                code="invalid_value",
+            )
+        if row.is_open:
+            await end_now(session, row, "cancelled")
+            # whoever makes it finds out when it writes next: the claim is no longer its own
+            row.lease_number += 1
+    return row.body
+
+
+async def end_now(
+    session: AsyncSession, row: ResponseRow, status: str, error: dict[str, Any] | None = None
+) -> None:
+    """End a response that nobody makes any more."""
+    known = await events_after(session, row.id, -1)
+    events: Sequence[Event] = ending(row.body, known, status, error=error)
+    add_events(session, row.id, events)
+    await write_end(session, row, events[-1]["response"], await own_items(session, row))
+
+
+async def _verify_room(session: AsyncSession, project_id: str) -> None:
+    query = select(func.count()).where(
+        ResponseRow.is_open, ResponseRow.is_background, ResponseRow.project_id == project_id
+    )
+    if int(await session.scalar(query) or 0) >= MAX_OPEN:
+        raise APIError(
+            f"There are {MAX_OPEN} background responses already that are not over.",
+            status=429,
+            code="rate_limit_exceeded",
+            headers=retry_headers(10.0),
+        )

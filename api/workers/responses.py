@@ -1,0 +1,98 @@
+"""Responses as jobs: those made in the background, and those whose maker died."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from api.context import ServerContext, ServerState
+from api.errors import APIError
+from api.services.events import told
+from api.services.responses.background import end_now, make_again, queue_of
+from api.services.responses.dialects import TERMINAL
+from api.services.responses.open_items import Event
+from api.services.responses.rows import FOREGROUND, write_end
+from api.services.responses.run import TRANSIENT
+from api.storage.database import Database
+from api.storage.responses import add_events
+from api.storage.tables.responses import ResponseRow
+from api.workers.job import Job
+from engine.errors import EngineError
+
+LEFT = {"code": "server_error", "message": "The server stopped while it made this response."}
+GIVEN_UP = {"code": "server_error", "message": "The server could not make this response."}
+
+
+class BackgroundResponses:
+    """Makes background responses of this server's model."""
+
+    name = "response"
+    table = ResponseRow
+
+    def __init__(self, context: ServerContext, database: Database) -> None:
+        self._context = context
+        self._database = database
+        self.queues: Sequence[str] = (queue_of(context),)
+        self.max_num_running = context.engine.info.max_num_seqs
+
+    async def run(self, job: Job[ResponseRow]) -> None:
+        """Make what is missing of it."""
+        try:
+            async with self._database.reading() as session:
+                events, own = await make_again(self._context, job.row, session)
+            async with contextlib.aclosing(events):
+                async for ready in events:
+                    await _write(job, ready, own)
+        except TRANSIENT:
+            raise
+        except (APIError, EngineError) as fault:
+            error = told(fault)
+            await _end(job, {"code": error.code or "server_error", "message": error.message})
+
+    async def give_up(self, job: Job[ResponseRow]) -> None:
+        """It failed too often."""
+        await _end(job, GIVEN_UP)
+
+
+class LeftResponses:
+    """Ends responses whose client waited for them when their process died."""
+
+    name = "left response"
+    table = ResponseRow
+    queues: Sequence[str] = (FOREGROUND,)
+    max_num_running = 4
+
+    async def run(self, job: Job[ResponseRow]) -> None:
+        """Say that it failed."""
+        await _end(job, LEFT)
+
+    give_up = run
+
+
+def background_responses(state: ServerState) -> BackgroundResponses:
+    """For `api.workers.crew`."""
+    assert state.context is not None
+    assert state.storage is not None
+    return BackgroundResponses(state.context, state.storage.database)
+
+
+def left_responses(state: ServerState) -> LeftResponses:
+    """For `api.workers.crew`."""
+    return LeftResponses()
+
+
+async def _write(job: Job[ResponseRow], events: Sequence[Event], own: list[dict[str, Any]]) -> None:
+    """Events, and what they say of the response, in one transaction."""
+    async with job.writing() as (session, row):
+        add_events(session, row.id, events)
+        for event in events:
+            if event["type"] in TERMINAL:
+                await write_end(session, row, event["response"], own)
+            elif event["type"] == "response.in_progress":
+                row.status, row.body = "in_progress", event["response"]
+
+
+async def _end(job: Job[ResponseRow], error: dict[str, Any]) -> None:
+    async with job.writing() as (session, row):
+        await end_now(session, row, "failed", error)
