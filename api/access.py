@@ -7,6 +7,7 @@ is in flight from the first byte to the last, and closes what a route left open.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import re
@@ -44,6 +45,8 @@ class RequestState:
         handler: the matched route's pattern, `none` when no route matched; set by `api.app`.
         request_bytes: the body's length as the client gave it; 0 when it gave none.
         status: of the answer; 499 when the client went away before there was one.
+        body_gate: set while the route wants more of the body; None = always. Given by
+            `api.request_body` for uploads.
         closers: awaited when the exchange is over, however it ended.
     """
 
@@ -54,6 +57,7 @@ class RequestState:
     status: int = 499
     request_bytes: int = 0
     response_bytes: int = 0
+    body_gate: asyncio.Event | None = None
     closers: list[Callable[[], Awaitable[None]]] = dataclasses.field(
         default_factory=list[Callable[[], Awaitable[None]]]
     )
@@ -119,6 +123,11 @@ class AccessMiddleware:
     ) -> None:
         is_started = False
 
+        async def receive_when_wanted() -> Message:
+            if state.body_gate is not None:
+                await state.body_gate.wait()
+            return await receive()
+
         async def send_with_headers(message: Message) -> None:
             nonlocal is_started
             if message["type"] == "http.response.start":
@@ -130,7 +139,7 @@ class AccessMiddleware:
             await send(message)
 
         try:
-            await self._inner(scope, receive, send_with_headers)
+            await self._inner(scope, receive_when_wanted, send_with_headers)
         except Exception:
             log.exception("request %s failed outside of its route", state.request_id)
             if is_started:

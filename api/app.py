@@ -9,7 +9,7 @@ from typing import Any, cast
 from quart import Blueprint, Quart, g, request, websocket
 
 from api.access import AccessMiddleware, ASGIApp, choose_request_id, request_state
-from api.auth import Access, is_for_operator, is_public
+from api.auth import Access, is_for_operator, is_public, is_without_engine
 from api.context import EXTENSION, ServerContext, ServerState
 from api.cors import install_cors
 from api.error_handlers import install_error_handlers
@@ -17,6 +17,7 @@ from api.errors import APIError
 from api.key_ring import KeyRing
 from api.limits import QUEUE_FULL, Admission
 from api.metrics import Metrics
+from api.request_body import ServerRequest
 from api.root_path import RootPathMiddleware
 from api.settings import ServerSettings
 
@@ -34,6 +35,7 @@ RESOURCES = (
     "api.resources.invocations",
     "api.resources.tokenize",
     "api.resources.management",
+    "api.resources.files",
 )
 
 
@@ -68,6 +70,7 @@ def create_app(source: ServerContext | ServerState, resources: Sequence[str] = R
     settings = state.settings
     app = Quart("api", static_folder=None)
     app.extensions[EXTENSION] = state
+    app.request_class = ServerRequest
     _configure(app, settings)
     install_error_handlers(app, settings.error_format)
     install_cors(app, settings)
@@ -115,7 +118,8 @@ def _install_guard(app: Quart, state: ServerState) -> None:
 def _is_work(state: ServerState, view: Any) -> bool:
     """Routes that use the engine are POST; while draining every other request counts too. An
     operator must get through to a server that is full."""
-    is_post = request.method == "POST" and not is_for_operator(view)
+    uses_engine = not is_for_operator(view) and not is_without_engine(view)
+    is_post = request.method == "POST" and uses_engine
     return is_post or state.admission.is_draining
 
 

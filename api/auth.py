@@ -28,6 +28,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 PUBLIC_MARK = "servax_is_public"
 ROLES_MARK = "servax_roles"
+WITHOUT_ENGINE_MARK = "servax_is_without_engine"
 OPERATOR: frozenset[Role] = frozenset(("operator",))
 METRICS: frozenset[Role] = frozenset(("metrics", "operator"))
 INFERENCE: frozenset[Role] = frozenset(("inference",))
@@ -58,6 +59,17 @@ def for_metrics(view: View) -> View:
     """Mark a view as needing a key for metrics, or, without keys, a client on this machine."""
     setattr(view, ROLES_MARK, METRICS)
     return view
+
+
+def without_engine(view: View) -> View:
+    """Mark a POST as one that does not use the engine, so it takes no place in its queue."""
+    setattr(view, WITHOUT_ENGINE_MARK, True)
+    return view
+
+
+def is_without_engine(view: Callable[..., Any] | None) -> bool:
+    """Whether the view carries the mark of `without_engine`."""
+    return bool(getattr(view, WITHOUT_ENGINE_MARK, False))
 
 
 def is_public(view: Callable[..., Any] | None) -> bool:

@@ -15,6 +15,7 @@ class Endpoint:
     Attributes:
         path: in OpenAPI's spelling, `/v1/models/{name}`.
         query, body, response: `module:class` of a pydantic model; "" = none.
+        body_media: content type of the body.
         is_body_optional: no body means all defaults.
         error: the model of every answer that is no success.
         media: content type of a success without `response`.
@@ -29,6 +30,7 @@ class Endpoint:
     tag: str
     query: str = ""
     body: str = ""
+    body_media: str = "application/json"
     is_body_optional: bool = False
     response: str = ""
     media: str = ""

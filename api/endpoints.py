@@ -7,6 +7,7 @@ named by module and class and imported only when the document is asked for.
 from __future__ import annotations
 
 from api.endpoint import Endpoint
+from api.file_endpoints import FILES
 from api.management_endpoints import MANAGEMENT
 from api.response_endpoints import CONVERSATIONS, RESPONSES
 
@@ -188,5 +189,6 @@ ENDPOINTS = (
     ),
     *RESPONSES,
     *CONVERSATIONS,
+    *FILES,
     *MANAGEMENT,
 )

@@ -98,7 +98,7 @@ def _operation(endpoint: Endpoint, references: dict[str, Document]) -> Document:
         "responses": {"200": _success(endpoint, references), **_errors(endpoint, references)},
     }
     if endpoint.body:
-        content = {"application/json": {"schema": references[endpoint.body]}}
+        content = {endpoint.body_media: {"schema": references[endpoint.body]}}
         operation["requestBody"] = {
             "required": not endpoint.is_body_optional,
             "content": content,

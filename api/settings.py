@@ -11,6 +11,7 @@ from typing import Any, Literal
 ErrorFormat = Literal["openai", "vllm"]
 ResponsesEventDialect = Literal["openai", "openresponses", "seed"]
 
+DEFAULT_MAX_FILE_BYTES = 8 * 2**30
 DEFAULT_MAX_BODY_BYTES = 32 * 1024 * 1024
 DEFAULT_MAX_NUM_QUEUED_REQUESTS = 1024
 
@@ -45,6 +46,7 @@ class ServerSettings:
         chat_template: path or text of a Jinja template; "" = the model's own.
         data_dir: folder of database and files; "" = `api.storage.folder` chooses.
         database_url: of the database; "" = SQLite in the data folder.
+        max_file_bytes: largest file that can be uploaded.
         blob_url: of the store of files; "" = a folder in the data folder.
         responses_event_dialect: whose names the events of /v1/responses get.
         legacy_reasoning_events: events of thoughts have OpenAI's names in any dialect.
@@ -88,6 +90,7 @@ class ServerSettings:
     data_dir: str = ""
     database_url: str = dataclasses.field(default="", repr=False)
     blob_url: str = ""
+    max_file_bytes: int = DEFAULT_MAX_FILE_BYTES
 
     error_format: ErrorFormat = "openai"
     fingerprint_value: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.flag_types import PATH, TEXT
+from api.flag_types import PATH, TEXT, size
 from api.flags.flag import Flag
 
 STORAGE = "Storage"
@@ -23,6 +23,13 @@ FLAGS = (
         fields=("server.database_url",),
         help="Database shared by replicas, as postgresql://user:password@host/name. Default: "
         "SQLite in the data folder.",
+    ),
+    Flag(
+        name="max-file-size",
+        kind=size(1024, 2**50),
+        group=STORAGE,
+        fields=("server.max_file_bytes",),
+        help="Largest file that can be uploaded, in bytes.",
     ),
     Flag(
         name="blob-url",

@@ -1,0 +1,127 @@
+"""A form becomes a file: row, blob, row. Killed anywhere in between, the sweeper tidies up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+from api.errors import APIError
+from api.multipart import FormReader, Part, shown
+from api.protocol.files import CreateFileFields
+from api.protocol.parse import parse_body
+from api.services.files.names import (
+    PROCESSED,
+    UPLOADING,
+    blob_key,
+    clean_filename,
+    file_body,
+    now_s,
+)
+from api.services.files.remove import discard
+from api.storage.ids import new_id
+from api.storage.store import Storage
+from api.storage.tables.files import FileRow
+
+_BRACKETS = re.compile(r"(\w{1,64})\[(\w{1,64})\]")
+
+
+async def create_file(storage: Storage, project_id: str, form: FormReader) -> dict[str, Any]:
+    """Store what a form brings.
+
+    Raises:
+        APIError: 400 the form is not one of a file; StorageError.
+    """
+    row: FileRow | None = None
+    fields: dict[str, Any] = {}
+    try:
+        async for part in form.parts():
+            if part.name != "file":
+                put_field(fields, part.name, await part.text())
+            elif row is not None:
+                raise APIError("Only one 'file' can be uploaded at a time.", param="file")
+            else:
+                row = await begin_file(storage, project_id, clean_filename(part.filename))
+                row.num_bytes = await storage.blobs.write(blob_key(row.id), part.data())
+        return await _finish(storage, row, fields)
+    except BaseException:
+        if row is not None:
+            await discard(storage, row.id)
+        raise
+
+
+async def _finish(storage: Storage, row: FileRow | None, fields: dict[str, Any]) -> dict[str, Any]:
+    asked = parse_body(CreateFileFields, fields, strict_fields=False).request
+    if row is None:
+        raise APIError(
+            "Missing required parameter: 'file'.", param="file", code="missing_required_parameter"
+        )
+    expires_after_s = asked.expires_after.seconds if asked.expires_after else None
+    return file_body(await finish_file(storage, row, asked.purpose, expires_after_s))
+
+
+async def begin_file(storage: Storage, project_id: str, filename: str) -> FileRow:
+    """A row that nobody sees yet, so that a blob without an owner cannot be."""
+    row = FileRow(
+        id=new_id("file"),
+        project_id=project_id,
+        created_at=now_s(),
+        num_bytes=0,
+        filename=filename,
+        purpose="",
+        status=UPLOADING,
+        touched_at=now_s(),
+    )
+    async with storage.database.writing() as session:
+        session.add(row)
+    return row
+
+
+async def finish_file(
+    storage: Storage, row: FileRow, purpose: str, expires_after_s: int | None
+) -> FileRow:
+    """From now on the file exists."""
+    async with storage.database.writing() as session:
+        return await publish(session, row.id, row.num_bytes, purpose, expires_after_s)
+
+
+async def publish(
+    session: Any, file_id: str, num_bytes: int, purpose: str, expires_after_s: int | None
+) -> FileRow:
+    """The same within a transaction of the caller's."""
+    row: FileRow = await session.get_one(FileRow, file_id)
+    row.num_bytes = num_bytes
+    row.purpose = purpose
+    row.status = PROCESSED
+    row.created_at = now_s()
+    row.expires_at = None if expires_after_s is None else row.created_at + expires_after_s
+    return row
+
+
+def put_field(fields: dict[str, Any], name: str, value: str) -> None:
+    """`a[b]` is member b of object a; digits are numbers where the SDKs write them so."""
+    match = _BRACKETS.fullmatch(name)
+    if match is None:
+        fields[shown(name)] = value
+        return
+    members = fields.setdefault(match[1], {})
+    if not isinstance(members, dict):
+        raise APIError(f"Invalid '{match[1]}': given twice.", param=match[1])
+    is_number = match[2] == "seconds" and value.isascii() and value.isdigit() and len(value) < 16
+    members[match[2]] = int(value) if is_number else value
+
+
+async def part_of(form: FormReader, name: str) -> AsyncIterator[Part]:
+    """The one part called `name`; others are passed over. Raises APIError 400 without it."""
+    found = False
+    async for part in form.parts():
+        if part.name == name and not found:
+            found = True
+            yield part
+        else:
+            async for _ in part.data():
+                pass
+    if not found:
+        raise APIError(
+            f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter"
+        )

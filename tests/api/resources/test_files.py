@@ -1,0 +1,305 @@
+"""Files and uploads over the routes; the storage is real."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+
+import pytest
+from quart.datastructures import FileStorage
+
+from api.app import create_app, make_state
+from api.services.files.names import blob_key
+from api.services.files.remove import sweep_files
+from api.services.files.uploads import sweep_uploads
+from api.settings import ServerSettings
+from api.storage.tables.files import FileRow
+from api.storage.tables.uploads import UploadRow
+
+DATA = bytes(range(256)) * 1000
+KEYS = ("key-one", "key-two")
+
+
+@pytest.fixture
+def state(storage):
+    made = make_state(ServerSettings(api_keys=KEYS, max_file_bytes=2**20), "m")
+    made.take_storage(storage)
+    return made
+
+
+class Client:
+    """The routes, called with one key."""
+
+    def __init__(self, app, key):
+        self._client = app.test_client()
+        self._headers = {"authorization": f"Bearer {key}"}
+
+    async def ask(self, method, path, *, headers=None, **options):
+        headers = {**self._headers, **(headers or {})}
+        response = await self._client.open(path, method=method, headers=headers, **options)
+        data = await response.get_data(as_text=False)
+        is_json = response.mimetype == "application/json"
+        return response.status_code, json.loads(data) if is_json else data, response.headers
+
+    async def upload(self, data=DATA, filename="a.jsonl", **fields):
+        form = {"purpose": "batch", **fields}
+        files = {"file": FileStorage(io.BytesIO(data), filename=filename)}
+        status, body, _ = await self.ask("POST", "/v1/files", form=form, files=files)
+        return status, body
+
+
+@pytest.fixture
+def one(state):
+    return Client(create_app(state), KEYS[0])
+
+
+@pytest.fixture
+def two(state):
+    return Client(create_app(state), KEYS[1])
+
+
+async def test_an_uploaded_file_is_listed_retrieved_downloaded_and_deleted(one):
+    status, file = await one.upload(filename="dir/büro.jsonl")
+    assert (status, file["object"], file["bytes"]) == (200, "file", len(DATA))
+    assert (file["filename"], file["purpose"], file["status"]) == (
+        "büro.jsonl", "batch", "processed")  # fmt: skip
+    assert file["id"].startswith("file-")
+    path = f"/v1/files/{file['id']}"
+    assert (await one.ask("GET", path))[1] == file
+    assert (await one.ask("GET", "/v1/files"))[1]["data"] == [file]
+    status, data, headers = await one.ask("GET", f"{path}/content")
+    assert (status, data) == (200, DATA)
+    assert headers["content-length"] == str(len(DATA))
+    assert (await one.ask("DELETE", path))[1] == {
+        "id": file["id"], "object": "file", "deleted": True}  # fmt: skip
+    for method, gone in (("GET", path), ("GET", f"{path}/content"), ("DELETE", path)):
+        assert (await one.ask(method, gone))[0] == 404
+
+
+async def test_another_key_sees_nothing_of_a_file(one, two):
+    _, file = await one.upload()
+    path = f"/v1/files/{file['id']}"
+    for method, asked in (("GET", path), ("GET", f"{path}/content"), ("DELETE", path)):
+        status, body, _ = await two.ask(method, asked)
+        assert (status, body["error"]["code"]) == (404, "not_found")
+    assert (await two.ask("GET", "/v1/files"))[1]["data"] == []
+    assert (await one.ask("GET", path))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "start", "end"),
+    [
+        ("bytes=0-9", 206, 0, 10),
+        ("bytes=5-", 206, 5, len(DATA)),
+        ("bytes=-7", 206, len(DATA) - 7, len(DATA)),
+        (f"bytes=0-{10**17}", 206, 0, len(DATA)),
+        ("bytes=9-5", 200, 0, len(DATA)),
+        ("lines=1-2", 200, 0, len(DATA)),
+        ("bytes=0-1,3-4", 200, 0, len(DATA)),
+    ],
+)
+async def test_a_range_is_part_of_the_bytes(one, wanted, status, start, end):
+    _, file = await one.upload()
+    path = f"/v1/files/{file['id']}/content"
+    got, data, headers = await one.ask("GET", path, headers={"range": wanted})
+    assert (got, data) == (status, DATA[start:end])
+    if status == 206:
+        assert headers["content-range"] == f"bytes {start}-{end - 1}/{len(DATA)}"
+
+
+async def test_a_range_outside_of_the_file_is_416(one):
+    _, file = await one.upload()
+    path = f"/v1/files/{file['id']}/content"
+    status, body, headers = await one.ask("GET", path, headers={"range": f"bytes={len(DATA)}-"})
+    assert (status, body["error"]["code"]) == (416, "range_not_satisfiable")
+    assert headers["content-range"] == f"bytes */{len(DATA)}"
+
+
+async def test_pages_of_files_by_purpose_order_and_cursor(one):
+    made = [(await one.upload(b"x", purpose=name))[1] for name in ("batch", "vision", "batch")]
+    ids = [file["id"] for file in made]
+    _, body, _ = await one.ask("GET", "/v1/files?purpose=batch&order=asc&limit=1")
+    assert ([file["id"] for file in body["data"]], body["has_more"]) == ([ids[0]], True)
+    _, body, _ = await one.ask("GET", f"/v1/files?purpose=batch&order=asc&after={ids[0]}")
+    assert ([file["id"] for file in body["data"]], body["has_more"]) == ([ids[2]], False)
+    for query, param in (("limit=0", "limit"), ("order=up", "order"), ("after=%00", "after")):
+        status, body, _ = await one.ask("GET", f"/v1/files?{query}")
+        assert (status, body["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"purpose": "fun"}, "purpose"),
+        ({"expires_after[anchor]": "created_at"}, "expires_after.seconds"),
+        ({"expires_after[anchor]": "created_at", "expires_after[seconds]": "5"},
+         "expires_after.seconds"),
+        ({"expires_after[anchor]": "x", "expires_after[seconds]": "3600"},
+         "expires_after.anchor"),
+        ({"expires_after": "soon"}, "expires_after"),
+    ],
+)  # fmt: skip
+async def test_a_bad_field_of_the_form_is_named_and_nothing_is_kept(one, storage, fields, param):
+    status, body = await one.upload(**fields)
+    assert (status, body["error"]["param"]) == (400, param)
+    assert await count(storage, FileRow) == 0
+    assert not [path for path in storage.blobs.folder.rglob("*") if path.is_file()]
+
+
+async def count(storage, table):
+    from sqlalchemy import func, select
+
+    async with storage.database.reading() as session:
+        return await session.scalar(select(func.count()).select_from(table))
+
+
+async def test_a_form_without_a_file_is_refused(one):
+    status, body, _ = await one.ask("POST", "/v1/files", form={"purpose": "batch"}, files={})
+    assert status == 400
+    assert body["error"]["param"] in {"file", None}
+
+
+async def test_a_body_that_is_no_form_is_refused(one):
+    bad = [
+        ("application/json", b"{}"),
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=b", b"no boundary"),
+        ("multipart/form-data; boundary=b", b"--b\r\nnothing: here\r\n\r\nx\r\n--b--\r\n"),
+        ("multipart/form-data; boundary=b",
+         b'--b\r\ncontent-disposition: form-data; name="file"; filename="x"\r\n\r\ncut'),
+        ("multipart/form-data; boundary=b",
+         b'--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\n\xff\r\n--b--\r\n'),
+    ]  # fmt: skip
+    for content_type, data in bad:
+        headers = {"content-type": content_type}
+        status, body, _ = await one.ask("POST", "/v1/files", headers=headers, data=data)
+        assert status == 400, (content_type, data, body)
+
+
+async def test_a_file_over_the_limit_is_413(one, storage):
+    status, body = await one.upload(b"x" * (3 * 2**20))
+    assert (status, body["error"]["code"]) == (413, "request_too_large")
+    assert await count(storage, FileRow) == 0
+
+
+async def test_a_file_is_gone_when_it_expires_and_its_bytes_when_swept(one, storage):
+    _, file = await one.upload(
+        **{"expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
+    )
+    assert file["expires_at"] == file["created_at"] + 3600
+    async with storage.database.writing() as session:
+        (await session.get_one(FileRow, file["id"])).expires_at = file["created_at"] - 1
+    assert (await one.ask("GET", f"/v1/files/{file['id']}"))[0] == 404
+    assert (await one.ask("GET", "/v1/files"))[1]["data"] == []
+    assert await sweep_files(storage) == 1
+    assert not (storage.blobs.folder / blob_key(file["id"])).exists()
+
+
+async def test_what_a_killed_upload_left_is_swept_after_a_day(one, storage):
+    _, file = await one.upload()
+    _, young = await one.upload()
+    async with storage.database.writing() as session:
+        for file_id, age_s in ((file["id"], 90_000), (young["id"], 10)):
+            row = await session.get_one(FileRow, file_id)
+            row.status = "uploading"
+            row.touched_at -= age_s
+    assert await sweep_files(storage) == 1
+    assert not (storage.blobs.folder / blob_key(file["id"])).exists()
+    assert (storage.blobs.folder / blob_key(young["id"])).exists()
+
+
+async def test_without_storage_a_route_of_files_is_a_typed_503(state):
+    state.storage = None
+    status, body, headers = await Client(create_app(state), KEYS[0]).ask("GET", "/v1/files")
+    assert (status, body["error"]["code"]) == (503, "storage_unavailable")
+    assert "retry-after" in headers
+
+
+async def begin(client, num_bytes=None, **more):
+    num_bytes = len(DATA) if num_bytes is None else num_bytes
+    body = {"filename": "a.bin", "purpose": "batch", "bytes": num_bytes, "mime_type": "text/plain"}
+    return await client.ask("POST", "/v1/uploads", json={**body, **more})
+
+
+async def add(client, upload, data):
+    files = {"data": FileStorage(io.BytesIO(data), filename="blob")}
+    return await client.ask("POST", f"/v1/uploads/{upload['id']}/parts", files=files, form={})
+
+
+async def complete(client, upload, part_ids, **more):
+    body = {"part_ids": part_ids, **more}
+    return await client.ask("POST", f"/v1/uploads/{upload['id']}/complete", json=body)
+
+
+async def test_parts_become_a_file_in_the_order_named(one, storage):
+    _, upload, _ = await begin(one, expires_after={"anchor": "created_at", "seconds": 3600})
+    assert (upload["status"], upload["file"]) == ("pending", None)
+    _, late, _ = await add(one, upload, DATA[1000:])
+    _, early, _ = await add(one, upload, DATA[:1000])
+    assert (late["object"], late["upload_id"]) == ("upload.part", upload["id"])
+    md5 = hashlib.md5(DATA).hexdigest().upper()
+    status, done, _ = await complete(one, upload, [early["id"], late["id"]], md5=md5)
+    assert (status, done["status"]) == (200, "completed")
+    assert done["file"]["expires_at"] == done["file"]["created_at"] + 3600
+    path = f"/v1/files/{done['file']['id']}/content"
+    assert (await one.ask("GET", path))[1] == DATA
+    assert not list((storage.blobs.folder / "parts").iterdir())
+    for again in (complete(one, upload, []), add(one, upload, b"x")):
+        status, body, _ = await again
+        assert (status, body["error"]["code"]) == (400, "invalid_upload_status")
+
+
+async def test_parts_that_do_not_fit_are_refused_and_the_upload_goes_on(one):
+    _, upload, _ = await begin(one)
+    _, part, _ = await add(one, upload, DATA)
+    for part_ids, more, param in (
+        ([], {}, "part_ids"),
+        ([part["id"], part["id"]], {}, "part_ids"),
+        (["part_x"], {}, "part_ids[0]"),
+        ([part["id"]], {"md5": "0" * 32}, "md5"),
+        ([part["id"]], {"md5": "zz"}, "md5"),
+    ):
+        status, body, _ = await complete(one, upload, part_ids, **more)
+        assert (status, body["error"]["param"]) == (400, param)
+    assert (await complete(one, upload, [part["id"]]))[0] == 200
+
+
+async def test_a_cancelled_upload_leaves_nothing(one, storage):
+    _, upload, _ = await begin(one)
+    await add(one, upload, DATA)
+    status, body, _ = await one.ask("POST", f"/v1/uploads/{upload['id']}/cancel")
+    assert (status, body["status"]) == (200, "cancelled")
+    assert not list((storage.blobs.folder / "parts").iterdir())
+
+
+async def test_an_expired_upload_takes_nothing_more_and_is_swept(one, storage):
+    _, upload, _ = await begin(one)
+    await add(one, upload, DATA)
+    async with storage.database.writing() as session:
+        (await session.get_one(UploadRow, upload["id"])).expires_at = 1
+    status, body, _ = await add(one, upload, b"x")
+    assert (status, body["error"]["message"]) == (400, "The upload is expired.")
+    assert await sweep_uploads(storage) == 1
+    assert not list((storage.blobs.folder / "parts").iterdir())
+
+
+async def test_another_key_cannot_touch_an_upload(one, two):
+    _, upload, _ = await begin(one)
+    assert (await add(two, upload, b"x"))[0] == 404
+    assert (await complete(two, upload, []))[0] == 404
+    assert (await two.ask("POST", f"/v1/uploads/{upload['id']}/cancel"))[0] == 404
+
+
+async def test_only_one_of_two_completions_makes_a_file(one):
+    _, upload, _ = await begin(one)
+    _, part, _ = await add(one, upload, DATA)
+    answers = await asyncio.gather(*(complete(one, upload, [part["id"]]) for _ in range(3)))
+    assert sorted(status for status, _, _ in answers) == [200, 400, 400]
+    assert len((await one.ask("GET", "/v1/files"))[1]["data"]) == 1
+
+
+async def test_an_upload_over_the_limit_is_refused_at_once(one):
+    status, body, _ = await begin(one, 2**21)
+    assert (status, body["error"]["param"]) == (400, "bytes")
