@@ -21,6 +21,7 @@ SHARES = {
     "share_of_matmul": "of the matmul",
 }
 GOAL = 0.85
+PLOTTED = ("kernels", "step")
 
 
 def main(arguments: list[str]) -> int:
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> int:
 
 def draw(file: pathlib.Path) -> pathlib.Path:
     """One bar a case: its share of the ceiling that bounds it. Returns the PNG beside `file`."""
-    document = json.loads(file.read_text())
+    document = _read(file)
     bars = [bar for record in document["result"] if (bar := _bar(record)) is not None]
     figure, axes = pyplot.subplots(figsize=(10, 1.5 + 0.28 * len(bars)))
     names = [f"{name}  ({what})" for name, what, _ in bars]
@@ -48,6 +49,21 @@ def draw(file: pathlib.Path) -> pathlib.Path:
     figure.savefig(target, dpi=110)
     pyplot.close(figure)
     return target
+
+
+def _read(file: pathlib.Path) -> dict[str, Any]:
+    """The document of a result file.
+
+    Raises:
+        SystemExit: it is none of `bench kernels` or `bench step`.
+    """
+    try:
+        document = json.loads(file.read_text())
+        if document["benchmark"] in PLOTTED:
+            return document
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    raise SystemExit(f"{file} is no result of `bench kernels` or `bench step`")
 
 
 def _bar(record: dict[str, Any]) -> tuple[str, str, float] | None:

@@ -7,6 +7,7 @@ without one, and no figures of shapes that only prove that a command works.
 from __future__ import annotations
 
 import argparse
+import math
 import pathlib
 import subprocess
 from collections.abc import Sequence
@@ -27,11 +28,26 @@ class NotAResult(SystemExit):
 
 def add_common_options(made: argparse.ArgumentParser) -> None:
     """What both commands understand."""
-    made.add_argument("--budget-s", type=float, default=540.0, help="seconds for all cases")
+    made.add_argument("--budget-s", type=positive, default=540.0, help="seconds for all cases")
     made.add_argument("--quick", action="store_true", help="tiny shapes: shows that it works")
     made.add_argument("--only", default="", help="cases whose name contains this")
     made.add_argument("--output", default="", help="JSON result file; a plot lands beside it")
     made.add_argument("--commit", default="", help="of the code, where it is no git checkout")
+
+
+def positive(text: str) -> float:
+    """A number above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
 
 
 def verify_output(options: argparse.Namespace) -> None:

@@ -134,7 +134,14 @@ class ChildLost(Exception):
 
 
 def wanted(cases: Iterable[Case], part: str) -> list[Case]:
-    """Those whose name contains `part`, and the ceilings."""
+    """Those whose name contains `part`, and the ceilings.
+
+    Raises:
+        SystemExit: no name does.
+    """
+    cases = list(cases)
+    if not any(part in case.name for case in cases):
+        raise SystemExit(f"no case's name contains {part!r}; the first is {cases[0].name!r}")
     return [case for case in cases if part in case.name or case.name == CEILINGS]
 
 

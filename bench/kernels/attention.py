@@ -17,12 +17,21 @@ import jax.numpy as jnp
 from bench.child import NotComparable
 from bench.kernels.loads import HEADS, Load
 from bench.kernels.parity import Asked, token_errors, verify
-from bench.kernels.world import choose_kind, fill_pages, make_batch, place, random_queries
+from bench.kernels.world import (
+    choose_kind,
+    fill_pages,
+    make_batch,
+    place,
+    random_queries,
+    scales_of,
+)
 from bench.timing import spread, time_chain
 from pallas_kernels.paged_attention import KVPages, RaggedBatch, attend
 
 ROTATING_BYTES = 256 << 20
-"""Of all layers' keys and values together: five times the 50 MB cache of an H100."""
+"""Of all layers' keys and values together at least: five times the 50 MB cache of an H100."""
+LEAST_LAYERS = 8
+"""The work list, computed once a step, is shared by many layers of a model, not by one."""
 MOST_LAYERS = 16
 XLA_BYTES = 16 << 30
 """XLA's plain attention takes memory for every token's whole context: above this it is left out."""
@@ -89,6 +98,7 @@ def attend_chain(load: Load, kind: str, *, keeps_queries: bool = False) -> Step:
             batch,
             scale=HEADS[load.heads].head_dim ** -0.5,
             window=load.window,
+            scales=scales_of(load),
             is_decode=load.is_decode,
             # On a CPU too "xla" must not be cpu.py: ask for it as any other device would.
             platform="gpu" if kind == "xla" else "",
@@ -113,7 +123,7 @@ def _bounded(q_TQH: jax.Array) -> jax.Array:
 def _num_layers(load: Load, quick: bool) -> int:
     if quick:
         return 2
-    return max(1, min(MOST_LAYERS, -(-ROTATING_BYTES // load.num_bytes())))
+    return max(LEAST_LAYERS, min(MOST_LAYERS, -(-ROTATING_BYTES // load.num_bytes())))
 
 
 def _verify_feasible(load: Load, kind: str, chosen: str, implementation: str) -> None:

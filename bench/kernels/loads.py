@@ -36,18 +36,20 @@ class Load:
         rows: (how many, tokens in pages, new tokens among them), one after another.
         page_size: tokens.
         window: positions a token sees; 0 for all.
+        kv_dtype: of the pages.
     """
 
     heads: str
     rows: tuple[tuple[int, int, int], ...]
     page_size: int = 64
     window: int = 0
+    kv_dtype: str = "bfloat16"
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Load:
         """What `dataclasses.asdict` and JSON made of one."""
         rows = tuple((row[0], row[1], row[2]) for row in value["rows"])
-        return cls(value["heads"], rows, value["page_size"], value["window"])
+        return cls(**{**value, "rows": rows})
 
     @property
     def row_lengths(self) -> list[tuple[int, int]]:
@@ -70,12 +72,14 @@ class Load:
         )
         kind = "decode" if self.is_decode else "prefill" if len(self.rows) == 1 else "mixed"
         window = f" window {_short(self.window)}" if self.window else ""
-        return f"{kind} {rows} {self.heads} page {self.page_size}{window}"
+        dtype = "" if self.kv_dtype == "bfloat16" else f" {self.kv_dtype}"
+        return f"{kind} {rows} {self.heads} page {self.page_size}{window}{dtype}"
 
     def num_bytes(self) -> int:
         """Bytes that must move: keys and values that are seen, once a row; queries and outputs."""
         heads = HEADS[self.heads]
-        kv_bytes = 2 * heads.num_kv_heads * heads.head_dim * BF16_BYTES
+        item_bytes = BF16_BYTES if self.kv_dtype == "bfloat16" else 1
+        kv_bytes = 2 * heads.num_kv_heads * heads.head_dim * item_bytes
         q_bytes = 2 * heads.num_heads * heads.head_dim * BF16_BYTES
         return sum(
             self._num_seen(kv_len, num_new) * kv_bytes + num_new * q_bytes
@@ -130,16 +134,22 @@ OTHER_HEADS = tuple(
     for load in (decode(64, 4 * K, heads), decode(1, 32 * K, heads), prefill(8 * K, heads))
 )
 OTHER_PAGES = (decode(64, 4 * K, page_size=128), prefill(8 * K, page_size=128))
+EIGHT_BITS = tuple(
+    dataclasses.replace(load, kv_dtype=kv_dtype)
+    for kv_dtype in ("float8_e4m3fn", "int8")
+    for load in (decode(64, 4 * K), decode(1, 32 * K), prefill(8 * K))
+)
 SWEEP = tuple(
     decode(rows, context)
     for rows, context in itertools.product((1, 8, 32, 128), (K, 4 * K, 16 * K))
     if rows * context <= 512 * K
 )
-ALL = tuple(dict.fromkeys((*GOALS, *MAIN, *OTHER_HEADS, *OTHER_PAGES, *SWEEP)))
+ALL = tuple(dict.fromkeys((*GOALS, *MAIN, *OTHER_HEADS, *OTHER_PAGES, *EIGHT_BITS, *SWEEP)))
 QUICK = (
     decode(2, 100, "tiny", 16),
     prefill(48, "tiny", 16),
     Load("tiny", ((2, 100, 1), (1, 64, 16)), 16),
+    Load("tiny", ((2, 100, 1),), 16, kv_dtype="int8"),
 )
 """So small that they prove the command and nothing else."""
 

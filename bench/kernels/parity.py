@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bench.kernels.loads import HEADS, Load
+from bench.kernels.world import scales_of
 from pallas_kernels.paged_attention import KVPages, PlainPages, RaggedBatch, reference
 
 TOLERANCE = 0.012
@@ -69,7 +70,9 @@ def _errors(o_TQH: jax.Array, asked: Asked, tokens: np.ndarray) -> np.ndarray:
     index, batch, q_TQH = jnp.asarray(tokens), asked.batch, asked.q_TQH
     part = batch._replace(positions_T=batch.positions_T[index], row_T=batch.row_T[index])
     scale, window = q_TQH.shape[2] ** -0.5, asked.load.window
-    expected = reference.attend(q_TQH[index], asked.plain, part, scale=scale, window=window)
+    expected = reference.attend(
+        q_TQH[index], asked.plain, part, scale=scale, window=window, scales=scales_of(asked.load)
+    )
     return _norms(o_TQH[index].astype(jnp.float32) - expected) / _norms(expected)
 
 

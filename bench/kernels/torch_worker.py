@@ -77,8 +77,10 @@ def make_tensors(load: Load, device: str) -> Tensors:
     """Random queries `[R, Q, T, H]`, keys and values `[R, K, C, H]`.
 
     Raises:
-        NotComparable: rows differ, or a chunk does not begin its prompt.
+        NotComparable: rows differ, a chunk does not begin its prompt, or pages have 8 bits.
     """
+    if load.kv_dtype != "bfloat16":
+        raise NotComparable("torch's attention reads no 8-bit keys and values")
     if len(load.rows) != 1 or load.window:
         raise NotComparable("torch has no one call for rows of different lengths or windows")
     count, kv_len, num_new = load.rows[0]

@@ -61,9 +61,9 @@ def measure_sizes(load: Load, sizes: dict[str, int]) -> dict[str, Any]:
         raise NotComparable("only the GPU kernels have sizes to tune here")
     heads = HEADS[load.heads]
     group = heads.num_heads // heads.num_kv_heads
-    key = (heads.head_dim, group, load.page_size)
+    key = (heads.head_dim, group, load.page_size, heads.num_kv_heads)
     known = dict(TABLE)
-    TABLE[key] = dataclasses.replace(tuning(*key, heads.num_kv_heads), **sizes)
+    TABLE[key] = dataclasses.replace(tuning(*key), **sizes)
     try:
         return measure_attention(load, "chosen", quick=False)
     finally:
@@ -84,7 +84,8 @@ def best_rows(records: Sequence[dict[str, Any]]) -> list[str]:
 
 def _row(heads: str, page_size: int, sizes: dict[str, int]) -> str:
     shape = HEADS[heads]
-    key = (shape.head_dim, shape.num_heads // shape.num_kv_heads, page_size)
+    group = shape.num_heads // shape.num_kv_heads
+    key = (shape.head_dim, group, page_size, shape.num_kv_heads)
     order = ("decode_tile", "decode_stages", "prefill_tile", "prefill_stages", "split_tokens")
     values = ", ".join(str(sizes[name]) for name in order)
     return f"{key}: Tuning({values}),  # {heads}"

@@ -20,6 +20,7 @@ from pallas_kernels.paged_attention import (
     AttentionShape,
     Choice,
     KVPages,
+    KVScales,
     RaggedBatch,
     choose,
     make_kv_pages,
@@ -30,6 +31,7 @@ DTYPE = "bfloat16"
 SMALLEST_BUCKET = 8
 CHUNK_TOKENS = 4096
 """Tokens that are written into the pages at once."""
+SCALE = 0.05
 NAN_BITS = {"uint16": 0x7FC0, "uint32": 0x7FC07FC0}
 """NaN of bfloat16, and two of them."""
 
@@ -58,7 +60,7 @@ def choose_kind(load: Load) -> Choice:
         **dataclasses.asdict(heads),
         page_size=load.page_size,
         dtype=DTYPE,
-        kv_dtype=DTYPE,
+        kv_dtype=load.kv_dtype,
         max_rows=padded(len(lengths)),
         max_pages_per_row=max(-(-kv_len // load.page_size) for kv_len, _ in lengths),
     )
@@ -95,15 +97,25 @@ def fill_pages(kind: str, load: Load, places: Places, seed: int) -> KVPages:
     """
     heads = HEADS[load.heads]
     shape = (places.num_pages, load.page_size, heads.num_kv_heads, heads.head_dim)
-    kv = jax.jit(lambda: _poisoned(make_kv_pages(*shape, DTYPE, kind)))()
+    kv = jax.jit(lambda: _poisoned(make_kv_pages(*shape, load.kv_dtype, kind)))()
     for index, batch in enumerate(_chunks(places)):
-        kv = _write(kv, random_chunk(heads, seed, index), batch)
+        kv = _write(kv, random_chunk(heads, seed, index), batch, scales_of(load))
     return kv
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def _write(kv: KVPages, new: tuple[jax.Array, jax.Array], batch: RaggedBatch) -> KVPages:
-    return write_kv(kv, *new, batch)
+def _write(
+    kv: KVPages, new: tuple[jax.Array, jax.Array], batch: RaggedBatch, scales: KVScales | None
+) -> KVPages:
+    return write_kv(kv, *new, batch, scales)
+
+
+def scales_of(load: Load) -> KVScales | None:
+    """Those of 8-bit pages: they bring random numbers, at most about 5, into range."""
+    if load.kv_dtype == DTYPE:
+        return None
+    scale_K = jnp.full((HEADS[load.heads].num_kv_heads,), SCALE, jnp.float32)
+    return KVScales(scale_K, scale_K)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="servax bench step", description=__doc__)
     report.add_common_options(made)
     made.add_argument("--model", choices=MODELS, default="llama-3.1-8b")
+    made.add_argument("--trace", action="store_true", help="say which kernels a step spends on")
     return made
 
 
@@ -70,6 +71,7 @@ def planned(options: argparse.Namespace) -> Iterable[Case]:
                 "loads": [dataclasses.asdict(each) for each in loads],
                 "index": index,
                 "quick": options.quick,
+                "trace": options.trace,
             }
             yield Case(f"{model} {load.name} [{who}]", module, arguments, CASE_TIMEOUT_S)
 
@@ -98,4 +100,19 @@ def line_of(record: Record, records: list[Record]) -> str:
     limit = against_roofline(record, records)
     if limit:
         found += f", {limit['share_of_roofline']:.0%} of roofline, attention {record['attention']}"
-    return f" measured  {record['name']}: {found}"
+    return "\n".join([f" measured  {record['name']}: {found}", *trace_lines(record)])
+
+
+def trace_lines(record: Record) -> list[str]:
+    """The costliest kernels of a traced step."""
+    trace = record.get("trace")
+    if not trace:
+        return [] if trace is None else ["    this device leaves no trace of its kernels"]
+    head = f"    {trace['num_kernels']} kernels, busy {trace['busy_us']} of {trace['span_us']} us"
+    return [
+        head,
+        *(
+            f"    {each['us']:9.1f} us {each['calls']:6.1f} x  {each['name']}"
+            for each in trace["kernels"]
+        ),
+    ]

@@ -24,3 +24,14 @@ def test_a_result_is_drawn_beside_its_file(tmp_path: Path) -> None:
     file.write_text(json.dumps(document))
     assert plot.main([str(file)]) == 0
     assert (tmp_path / "result.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"benchmark": "host", "result": 1}'])
+def test_what_is_no_result_is_said_to_be_none(tmp_path: Path, text: str) -> None:
+    from bench import plot
+
+    file = tmp_path / "other.json"
+    file.write_text(text)
+    for path in (file, tmp_path / "missing.json"):
+        with pytest.raises(SystemExit, match="is no result"):
+            plot.main([str(path)])

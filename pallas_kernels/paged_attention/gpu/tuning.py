@@ -55,12 +55,12 @@ class Tuning:
     split_tokens: int
 
 
-TABLE: dict[tuple[int, int, int], Tuning] = {
-    (128, 4, 64): Tuning(64, 5, 128, 2, 512),  # Llama-3.1-8B, Qwen3-8B
-    (128, 8, 64): Tuning(64, 5, 128, 2, 256),  # a 70B split over 8: one KV head each
-    (256, 2, 64): Tuning(64, 2, 64, 2, 512),  # Gemma-3-12B
+TABLE: dict[tuple[int, int, int, int], Tuning] = {
+    (128, 4, 64, 8): Tuning(64, 5, 128, 2, 512),  # Llama-3.1-8B, Qwen3-8B
+    (128, 8, 64, 1): Tuning(64, 5, 128, 2, 256),  # a 70B split over 8
+    (256, 2, 64, 8): Tuning(64, 2, 64, 2, 512),  # Gemma-3-12B
 }
-"""(head_dim, query heads of a KV head, page) to sizes."""
+"""(head_dim, query heads of a KV head, page, KV heads of the device) to sizes."""
 
 
 def num_multiprocessors() -> int:
@@ -73,7 +73,7 @@ def num_multiprocessors() -> int:
 
 def tuning(head_dim: int, group: int, page_size: int, num_kv_heads: int) -> Tuning:
     """Sizes for a shape: from the table, else as many stages as fit."""
-    known = TABLE.get((head_dim, group, page_size))
+    known = TABLE.get((head_dim, group, page_size, num_kv_heads))
     if known is not None:
         return known
     queries = 2 * MATMUL_ROWS * head_dim * ELEMENT_BYTES

@@ -45,3 +45,12 @@ def test_a_child_needs_nothing_of_the_server(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {FORBIDDEN!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_options_that_would_measure_nothing_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="nothing like it"):
+        command.main(["--quick", "--only", "nothing like it"])
+    for number in ("-3", "0", "nan", "soon"):
+        with pytest.raises(SystemExit):
+            command.main(["--quick", "--budget-s", number])
+        assert "above 0" in capsys.readouterr().err

@@ -29,3 +29,10 @@ def test_every_load_has_a_name_of_its_own_and_survives_json() -> None:
     assert ALL[: len(GOALS)] == GOALS
     for load in ALL:
         assert Load.from_json(json.loads(json.dumps(dataclasses.asdict(load)))) == load
+
+
+def test_8_bit_pages_are_half_the_bytes() -> None:
+    narrow = dataclasses.replace(decode(64, 4096), kv_dtype="int8")
+    q_and_o_bytes = 64 * 32 * 128 * 2 * 2
+    assert 2 * (narrow.num_bytes() - q_and_o_bytes) == decode(64, 4096).num_bytes() - q_and_o_bytes
+    assert narrow.name.endswith(" int8")

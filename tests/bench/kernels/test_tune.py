@@ -31,7 +31,7 @@ def test_the_sizes_that_are_fastest_over_all_loads_become_a_table_row() -> None:
         record(prompt, {"prefill_tile": 128, "prefill_stages": 2}, 1.0),
     ]  # fmt: skip
     (row,) = tune.best_rows(records)
-    assert row.startswith("(128, 4, 64): Tuning(64, 5, 128, 2, 512),")
+    assert row.startswith("(128, 4, 64, 8): Tuning(64, 5, 128, 2, 512),")
     assert list(Tuning.__dataclass_fields__) == [
         "decode_tile", "decode_stages", "prefill_tile", "prefill_stages", "split_tokens"
     ]  # fmt: skip

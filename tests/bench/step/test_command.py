@@ -19,7 +19,8 @@ LOADS = (StepLoad(8, 20), StepLoad(1, 0, 12), StepLoad(8, 20, is_sampled=True))
 
 def case(index: int) -> dict[str, Any]:
     loads = [dataclasses.asdict(load) for load in LOADS]
-    return {"measure": "step", "model": "tiny", "loads": loads, "index": index, "quick": True}
+    figures = {"model": "tiny", "loads": loads, "index": index, "quick": True, "trace": index == 0}
+    return {"measure": "step", **figures}
 
 
 @pytest.mark.parametrize(
