@@ -49,7 +49,7 @@ class Load:
     def from_json(cls, value: dict[str, Any]) -> Load:
         """What `dataclasses.asdict` and JSON made of one."""
         rows = tuple((row[0], row[1], row[2]) for row in value["rows"])
-        return cls(**{**value, "rows": rows})
+        return cls(value["heads"], rows, value["page_size"], value["window"], value["kv_dtype"])
 
     @property
     def row_lengths(self) -> list[tuple[int, int]]:
