@@ -19,6 +19,7 @@ from typing import Any, Protocol, cast
 import orjson
 
 from api.errors import error_body, server_error
+from api.quotas import Quota
 from api.settings import ServerSettings
 
 Scope = MutableMapping[str, Any]
@@ -47,6 +48,7 @@ class RequestState:
         status: of the answer; 499 when the client went away before there was one.
         body_gate: set while the route wants more of the body; None = always. Given by
             `api.request_body` for uploads.
+        quota: of the caller's key; None until it is known.
         closers: awaited when the exchange is over, however it ended.
     """
 
@@ -58,6 +60,7 @@ class RequestState:
     request_bytes: int = 0
     response_bytes: int = 0
     body_gate: asyncio.Event | None = None
+    quota: Quota | None = None
     closers: list[Callable[[], Awaitable[None]]] = dataclasses.field(
         default_factory=list[Callable[[], Awaitable[None]]]
     )
@@ -182,6 +185,7 @@ def _headers(state: RequestState) -> list[tuple[bytes, bytes]]:
         (b"openai-processing-ms", str(round(state.elapsed_s * 1000)).encode("ascii")),
         (b"openai-version", OPENAI_VERSION.encode("ascii")),
         (b"x-content-type-options", b"nosniff"),
+        *(state.quota.headers() if state.quota is not None else ()),
     ]
 
 

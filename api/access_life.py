@@ -1,6 +1,7 @@
 """What keeps access in step with the database while the server lives.
 
 keys    read again every second, so a new key opens and a revoked one closes within two
+usage   written as soon as requests end, as many at once as have ended meanwhile
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from api.accounts import Ledger
 from api.context import ServerState
 from api.settings import ServerSettings
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 KEY_REFRESH_S = 1.0
 RETRY_S = 5.0
 STORAGE_POLL_S = 0.05
+STOP_POLL_S = 0.25
 
 log = logging.getLogger("servax.access")
 
@@ -34,14 +37,15 @@ async def access_of(state: ServerState) -> AsyncGenerator[None]:
     """
     if may_have_keys(state.settings):
         state.keys.expect()
+    state.accounts.ledger.expect()
     stopping = asyncio.Event()
-    following = asyncio.create_task(_follow_keys(state, stopping))
+    tasks = [asyncio.create_task(work(state, stopping)) for work in (_follow_keys, _keep_ledger)]
     try:
         yield
     finally:
         # Asked, not cancelled: a query that is cut leaves its connection behind.
         stopping.set()
-        await asyncio.gather(following, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def may_have_keys(settings: ServerSettings) -> bool:
@@ -74,6 +78,32 @@ async def _follow_keys(state: ServerState, stopping: asyncio.Event) -> None:
         except StorageError:
             log.error("keys cannot be read; those that were known still open")
             await pause(stopping, RETRY_S)
+
+
+async def _keep_ledger(state: ServerState, stopping: asyncio.Event) -> None:
+    from api.services.usage import DatabaseUsageWriter
+
+    storage = await storage_when_open(state, stopping)
+    if storage is None:
+        return
+    ledger = state.accounts.ledger
+    ledger.attach(DatabaseUsageWriter(storage.database))
+    while not stopping.is_set():
+        await ledger.wait(STOP_POLL_S)
+        if not await _flush(ledger):
+            await pause(stopping, RETRY_S)
+    await _flush(ledger)
+
+
+async def _flush(ledger: Ledger) -> bool:
+    from api.storage.errors import StorageError
+
+    try:
+        await ledger.flush()
+    except StorageError:
+        log.error("usage cannot be written; it is kept and tried again")
+        return False
+    return True
 
 
 async def storage_when_open(state: ServerState, stopping: asyncio.Event) -> Storage | None:

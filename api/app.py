@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Sequence
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 from quart import Blueprint, Quart, g, request, websocket
 
 from api.access import AccessMiddleware, ASGIApp, choose_request_id, request_state
+from api.accounts import Accounts
 from api.auth import Access, is_for_operator, is_public, is_without_engine
 from api.context import EXTENSION, ServerContext, ServerState
 from api.cors import install_cors
@@ -17,6 +19,7 @@ from api.errors import APIError
 from api.key_ring import KeyRing
 from api.limits import QUEUE_FULL, Admission
 from api.metrics import Metrics
+from api.quotas import Quota, Quotas
 from api.request_body import ServerRequest
 from api.root_path import RootPathMiddleware
 from api.settings import ServerSettings
@@ -46,16 +49,19 @@ def make_state(settings: ServerSettings, model_name: str) -> ServerState:
         metrics=Metrics(model_name, shows_old_names=bool(settings.show_hidden_metrics_for_version)),
         admission=Admission(settings),
         keys=KeyRing(settings.api_keys),
+        accounts=Accounts(quotas_of(settings)),
     )
 
 
 def state_of(context: ServerContext) -> ServerState:
     """The state of a server that is ready from the start, as in tests."""
+    context = dataclasses.replace(context, accounts=Accounts(quotas_of(context.settings)))
     state = ServerState(
         settings=context.settings,
         metrics=context.metrics,
         admission=Admission(context.settings),
         keys=KeyRing(context.settings.api_keys),
+        accounts=context.accounts,
     )
     state.become_ready(context)
     return state
@@ -81,6 +87,11 @@ def create_app(source: ServerContext | ServerState, resources: Sequence[str] = R
     return app
 
 
+def quotas_of(settings: ServerSettings) -> Quotas:
+    """Limits of keys that have none of their own."""
+    return Quotas(settings.rate_limit_requests, settings.rate_limit_tokens)
+
+
 def _configure(app: Quart, settings: ServerSettings) -> None:
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = True
@@ -101,8 +112,10 @@ def _install_guard(app: Quart, state: ServerState) -> None:
         if request.url_rule is not None:
             exchange.handler = request.url_rule.rule
         g.tenant = access.verify(view, request.headers, _client(request.scope))
-        if not is_public(view) and _is_work(state, view):
-            _admit(state)
+        if not is_public(view):
+            quota = exchange.quota = state.accounts.quotas.of(g.tenant)
+            if _is_work(state, view):
+                _admit(state, quota)
 
     async def guard_websocket() -> None:
         view = app.view_functions.get(websocket.endpoint or "")
@@ -123,12 +136,21 @@ def _is_work(state: ServerState, view: Any) -> bool:
     return is_post or state.admission.is_draining
 
 
-def _admit(state: ServerState) -> None:
+def _admit(state: ServerState, quota: Quota) -> None:
+    """Raise APIError 503 for what the server, 429 for what the key has no room for."""
+    key_id = g.tenant.key_id if state.keys.num_keys > 1 else None
     try:
-        state.admission.admit(request_state(request.scope))
-    except APIError:
-        state.metrics.rejected("draining" if state.admission.is_draining else QUEUE_FULL)
+        state.admission.admit(request_state(request.scope), key_id)
+        quota.admit()
+    except APIError as error:
+        state.metrics.rejected(_reason(state, error))
         raise
+
+
+def _reason(state: ServerState, error: APIError) -> str:
+    if state.admission.is_draining:
+        return "draining"
+    return "rate_limit" if error.status == 429 else QUEUE_FULL
 
 
 def _client(scope: Any) -> tuple[str, int] | None:

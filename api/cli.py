@@ -137,9 +137,7 @@ COMMANDS = {
     "run-batch": Command(
         "-i IN -o OUT [flags]", "answer a file of requests without a server", run_batch
     ),
-    "keys": Command(
-        "create|list|revoke [flags]", "make, show and close the API keys of a database", keys
-    ),
+    "keys": Command("create|list|revoke|usage", "API keys of a database, and what they used", keys),
     "bench": Command("NAME [arguments]", "run a benchmark (from a checkout)", bench),
 }
 

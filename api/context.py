@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from quart import current_app, g
 
+from api.accounts import Accounts
 from api.errors import engine_failed, unavailable
 from api.model_formats import ModelFormats
 from api.readiness import Readiness
@@ -39,6 +40,7 @@ class ServerContext:
         model_root: what `/v1/models` gives as `root`.
         created: Unix time of start, in seconds.
         grammars: verifies grammars and remembers what it found.
+        accounts: where what a request used is counted.
         tenant: whom the work is done for: the caller in a request, set anew for work later on
             (`for_tenant`).
     """
@@ -55,6 +57,7 @@ class ServerContext:
     formats: ModelFormats = dataclasses.field(default_factory=ModelFormats)
     grammars: GrammarVerifier = dataclasses.field(default_factory=GrammarVerifier)
     tenant: Tenant = ANYONE
+    accounts: Accounts = dataclasses.field(default_factory=Accounts)
 
     def for_tenant(self, tenant: Tenant) -> ServerContext:
         """The same server, working for `tenant`."""
@@ -67,6 +70,7 @@ class ServerState:
 
     Attributes:
         keys: who may call; kept in step with the database by `api.access_life`.
+        accounts: limits and usage of keys.
         engine: set as soon as the engine process runs, long before it is ready; written by
             `api.serve`, None before.
         context: set when engine, tokenizer and template are all there; None while loading.
@@ -82,6 +86,7 @@ class ServerState:
     metrics: Metrics
     admission: Admission
     keys: KeyRing
+    accounts: Accounts
     engine: GenerationEngine | None = None
     context: ServerContext | None = None
     storage: Storage | None = None

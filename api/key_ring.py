@@ -53,6 +53,11 @@ class KeyRing:
         """Whether no key is asked for: none is configured, and none was ever made."""
         return not self._static and not self._has_ever_stored
 
+    @property
+    def num_keys(self) -> int:
+        """Keys that are known."""
+        return len(self._static) + len(self._stored)
+
     def expect(self) -> None:
         """There may be keys in a database that is not read yet."""
         self.is_known = False

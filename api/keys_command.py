@@ -1,4 +1,4 @@
-"""`servax keys`: make, show and close the API keys in a server's database.
+"""`servax keys`: make, show and close the API keys in a server's database; add up their usage.
 
 The key is printed once, by `create`; the database has its SHA-256. Running servers take a new key
 and drop a revoked one within two seconds.
@@ -29,7 +29,7 @@ Run = Callable[["Database", argparse.Namespace], Awaitable[None]]
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run one of the three; the process's exit code.
+    """Run one of its commands; the process's exit code.
 
     Raises:
         UsageError: the command line cannot be honoured.
@@ -78,7 +78,11 @@ async def show(database: Database, options: argparse.Namespace) -> None:
 
     rows = await list_keys(database)
     columns = ("id", "project", "name", "key", "roles", "state", "created")
-    lines = [columns, *(_cells(row) for row in rows)]
+    _print_table(columns, [_cells(row) for row in rows])
+
+
+def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    lines = [columns, *rows]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
     for line in lines:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
@@ -105,6 +109,28 @@ def _state(row: KeyRow) -> str:
     return "expired" if row.expires_at <= time.time() else "expires"
 
 
+async def usage(database: Database, options: argparse.Namespace) -> None:
+    """Print what each key used."""
+    from api.services.usage import usage_by_key
+
+    now_s = int(time.time()) + 1
+    sums = await usage_by_key(database, now_s - int(options.last), now_s)
+    _print_table(
+        ("key", "project", "requests", "prompt_tokens", "cached_tokens", "generated_tokens"),
+        [
+            (
+                each.key_id,
+                each.project_id,
+                str(each.num_requests),
+                str(each.num_prompt_tokens),
+                str(each.num_cached_tokens),
+                str(each.num_generated_tokens),
+            )
+            for each in sums
+        ],
+    )
+
+
 async def revoke(database: Database, options: argparse.Namespace) -> None:
     """Close a key."""
     from api.services.keys import revoke_key
@@ -116,7 +142,7 @@ async def revoke(database: Database, options: argparse.Namespace) -> None:
 def make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     """The command's parser."""
     parser = argparse.ArgumentParser(prog="servax keys", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="create|list|revoke")
+    commands = parser.add_subparsers(required=True, metavar="create|list|revoke|usage")
     making = _command(commands, "create", create, environment)
     making.add_argument("--name", default="", help="a note for yourself")
     making.add_argument(
@@ -139,6 +165,10 @@ def make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
             help="default: the server's --rate-limit-" + name,
         )
     _command(commands, "list", show, environment)
+    counting = _command(commands, "usage", usage, environment)
+    counting.add_argument(
+        "--last", type=duration_s, default=30 * 86400.0, metavar="TIME", help="default: 30d"
+    )
     closing = _command(commands, "revoke", revoke, environment)
     closing.add_argument("id", metavar="key_…")
     return parser

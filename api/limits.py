@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 
 from api.access import RequestState
-from api.errors import overloaded, unavailable
+from api.errors import APIError, overloaded, retry_headers, unavailable
 from api.settings import ServerSettings
 
+PLACES_PER_FREE_PLACE = 2
 QUEUE_FULL = "max_num_queued_reqs"
 
 
@@ -27,7 +28,7 @@ class Admission:
     def __init__(self, settings: ServerSettings) -> None:
         self._max_num_queued = settings.max_num_queued_reqs
         self._shutdown_timeout_s = settings.shutdown_timeout_s
-        self._working: set[str] = set()
+        self._working: dict[str, str | None] = {}
         self._changed = asyncio.Event()
         self.num_in_flight = 0
         self.max_num_running: int | None = None
@@ -45,14 +46,18 @@ class Admission:
     def request_ended(self, state: RequestState) -> None:
         """An exchange ended, in whatever way."""
         self.num_in_flight -= 1
-        self._working.discard(_key(state))
+        self._working.pop(_key(state), None)
         self._changed.set()
 
-    def admit(self, state: RequestState) -> None:
+    def admit(self, state: RequestState, key_id: str | None = None) -> None:
         """Count the exchange as work until it ends.
 
+        Arguments:
+            key_id: of the caller; None where all callers share one queue.
+
         Raises:
-            APIError: 503 with retry-after when the server drains or its queue is full.
+            APIError: 503 with retry-after when the server drains or its queue is full; 429 when
+                the key has so much of the queue that others would find no place.
         """
         if self.is_draining:
             raise unavailable(
@@ -60,13 +65,30 @@ class Admission:
             )
         if self.is_full():
             raise overloaded("The server is overloaded; try again shortly.")
-        self._working.add(_key(state))
+        if key_id is not None and self._takes_too_much(key_id):
+            raise APIError(
+                "Too many requests of this key are running or waiting; try again shortly.",
+                status=429,
+                type="requests",
+                code="rate_limit_exceeded",
+                headers=retry_headers(1.0),
+            )
+        self._working[_key(state)] = key_id
 
     def is_full(self) -> bool:
         """Whether the slots and the queue behind them are taken."""
         if self._max_num_queued == 0 or self.max_num_running is None:
             return False
         return self.num_working >= self.max_num_running + self._max_num_queued
+
+    def _takes_too_much(self, key_id: str) -> bool:
+        """Whether the key has more than a multiple of the places that are still free. So however
+        many keys flood, each as much as it may, a place is left for the next one."""
+        if self._max_num_queued == 0 or self.max_num_running is None:
+            return False
+        num_places = self.max_num_running + self._max_num_queued
+        num_mine = sum(owner == key_id for owner in self._working.values())
+        return num_mine >= PLACES_PER_FREE_PLACE * (num_places - self.num_working)
 
     def start_draining(self) -> None:
         """From now on new work is refused."""

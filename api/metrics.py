@@ -21,6 +21,7 @@ from prometheus_client import (
 
 from api import metric_names as names
 from api.access import RequestState
+from api.accounts import Account
 from api.engine_metrics import EngineCollector
 from api.request_tracker import RequestTracker, TokenCounters
 
@@ -54,7 +55,9 @@ class Metrics:
         """Read the engine's counters at every scrape from now on. Called once."""
         self.registry.register(EngineCollector(engine, config, self.model_name, ENGINE_LABEL))
 
-    def track(self, prompt_tokens: int, n: int, max_tokens: int) -> RequestTracker:
+    def track(
+        self, prompt_tokens: int, n: int, max_tokens: int, account: Account | None = None
+    ) -> RequestTracker:
         """Follow one request of `n` sequences; the caller feeds deltas and closes it."""
         return RequestTracker(
             self._histograms,
@@ -64,6 +67,7 @@ class Metrics:
             num_sequences=n,
             max_tokens=max_tokens,
             clock=time.monotonic,
+            account=account,
         )
 
     def rejected(self, reason: str) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from api.accounts import Account
 from engine.request import FinishReason, Timings, TokenDelta
 
 
@@ -75,6 +76,7 @@ class RequestTracker:
         num_sequences: int,
         max_tokens: int,
         clock: Callable[[], float],
+        account: Account | None = None,
     ) -> None:
         self._histograms = histograms
         self._finished = finished
@@ -82,6 +84,8 @@ class RequestTracker:
         self._num_prompt_tokens = num_prompt_tokens
         self._max_tokens = max_tokens
         self._clock = clock
+        self._account = account
+        self._outcome = ""
         self._arrival_s = clock()
         self._num_cached_tokens = 0
         self._sequences = [SequenceTimes() for _ in range(num_sequences)]
@@ -111,11 +115,17 @@ class RequestTracker:
             if delta.timings is not None:
                 self._observe_timings(delta.timings)
 
-    def close(self) -> None:
-        """The request is over. Calling it again does nothing."""
+    def close(self, outcome: str = "") -> None:
+        """The request is over. Calling it again does nothing.
+
+        Arguments:
+            outcome: for the ledger, when it never came to a finish reason.
+        """
         if self._is_closed:
             return
         self._is_closed = True
+        if self._account is not None:
+            self._account.close(outcome or self._outcome or FinishReason.ABORT.value)
         for times in self._sequences:
             if not times.is_finished:
                 self._finish(times, FinishReason.ABORT)
@@ -136,10 +146,14 @@ class RequestTracker:
         if not self._has_begun:
             self._has_begun = True
             self._tokens.prompt.inc(self._num_prompt_tokens)
+            if self._account is not None:
+                self._account.prompt(self._num_prompt_tokens)
         num_found = delta.num_cached_tokens - self._num_cached_tokens
         if delta.sequence_index == 0 and num_found > 0:
             self._num_cached_tokens += num_found
             self._tokens.cached.inc(num_found)
+            if self._account is not None:
+                self._account.cached(num_found)
 
     def _count_tokens(self, times: SequenceTimes, num_tokens: int) -> None:
         now_s = self._clock()
@@ -150,10 +164,13 @@ class RequestTracker:
             self._observe("inter_token_latency_seconds", now_s - times.last_token_s)
         times.num_tokens += num_tokens
         self._tokens.generated.inc(num_tokens)
+        if self._account is not None:
+            self._account.generated(num_tokens)
         times.last_token_s = now_s
 
     def _finish(self, times: SequenceTimes, reason: FinishReason) -> None:
         times.is_finished = True
+        self._outcome = self._outcome or reason.value
         self._finished[reason.value].inc()
         self._observe("e2e_request_latency_seconds", self._clock() - self._arrival_s)
         self._observe("request_generation_tokens", times.num_tokens)

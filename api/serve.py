@@ -237,6 +237,7 @@ async def load_context(
         model_root=text.root,
         created=int(time.time()),
         formats=text.formats,
+        accounts=state.accounts,
     )
 
 

@@ -14,6 +14,10 @@ ResponsesEventDialect = Literal["openai", "openresponses", "seed"]
 DEFAULT_MAX_FILE_BYTES = 8 * 2**30
 DEFAULT_MAX_BODY_BYTES = 32 * 1024 * 1024
 DEFAULT_MAX_NUM_QUEUED_REQUESTS = 1024
+DEFAULT_REQUESTS_PER_MINUTE = 1_000_000
+DEFAULT_TOKENS_PER_MINUTE = 1_000_000_000
+"""More than one process can serve, so that without a choice nobody is limited, and yet every
+answer can say truly what the limit is."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,7 @@ class ServerSettings:
         api_keys: accepted keys; empty = no key is asked for.
         share_prefix_cache: cached prefixes of one project may be hit by others.
         max_num_queued_reqs: requests waiting beyond the running ones before 503; 0 = no bound.
+        rate_limit_requests, rate_limit_tokens: of a key in a minute, unless it has its own.
         shutdown_timeout_s: how long streams may go on after SIGTERM, in seconds.
         sse_keep_alive_interval_s: seconds of silence before a comment line is sent; 0 = never.
         max_body_bytes: largest request body.
@@ -78,6 +83,8 @@ class ServerSettings:
     show_hidden_metrics_for_version: str = ""
 
     max_num_queued_reqs: int = DEFAULT_MAX_NUM_QUEUED_REQUESTS
+    rate_limit_requests: int = DEFAULT_REQUESTS_PER_MINUTE
+    rate_limit_tokens: int = DEFAULT_TOKENS_PER_MINUTE
     shutdown_timeout_s: float = 30.0
     keep_alive_timeout_s: float = 75.0
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES

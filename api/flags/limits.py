@@ -16,6 +16,21 @@ FLAGS = (
         help="Requests waiting beyond the running ones before 503; 0 is no bound.",
     ),
     Flag(
+        name="rate-limit-requests",
+        kind=integer(1, 2**53),
+        group=LIMITS,
+        fields=("server.rate_limit_requests",),
+        help="Requests a key may make in a minute before 429, in each server process, unless "
+        "the key has a limit of its own.",
+    ),
+    Flag(
+        name="rate-limit-tokens",
+        kind=integer(1, 2**53),
+        group=LIMITS,
+        fields=("server.rate_limit_tokens",),
+        help="Tokens, of prompts and answers, that a key may use in a minute before 429; likewise.",
+    ),
+    Flag(
         name="max-logprobs",
         kind=integer(-1, 1000),
         group=LIMITS,

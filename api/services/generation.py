@@ -110,14 +110,23 @@ class Generation:
             APIError, EngineError: refused, failed, or the engine died.
         """
         request = self.request
+        account = self.context.accounts.open(
+            self.context.tenant, request.request_id, self.context.model_names[0]
+        )
         tracker = self.context.metrics.track(
-            len(request.prompt_token_ids), request.num_sequences, request.sampling.max_tokens
+            len(request.prompt_token_ids),
+            request.num_sequences,
+            request.sampling.max_tokens,
+            account,
         )
         try:
             async with contextlib.aclosing(self._run(request)) as stream:
                 async for deltas in stream:
                     chunks = self._take(deltas, tracker)
                     await self._abort_stopped()
+                    if self._is_finished:
+                        tracker.close()
+                        await account.settled()
                     if chunks:
                         yield chunks
                     if self._is_finished:
@@ -125,6 +134,10 @@ class Generation:
             raise EngineDiedError("the engine's answer ended before its last token")
         except (OverloadedError, SuspendedError) as error:
             self.context.metrics.rejected(REJECTIONS[type(error)])
+            tracker.close("rejected")
+            raise
+        except Exception:
+            tracker.close("error")
             raise
         finally:
             tracker.close()

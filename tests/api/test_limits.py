@@ -30,6 +30,27 @@ def test_the_bound_is_slots_and_queue():
     admission.admit(exchange())
 
 
+def test_keys_that_flood_leave_places_for_others_and_are_told_429():
+    admission = Admission(ServerSettings(max_num_queued_reqs=90))
+    admission.max_num_running = 10
+    keep: list[RequestState] = []
+
+    def fill(key_id: str) -> APIError | None:
+        while True:
+            keep.append(exchange())
+            try:
+                admission.admit(keep[-1], key_id)
+            except APIError as error:
+                return error
+
+    for key_id in ("flood", "another", "third"):
+        refusal = fill(key_id)
+        assert refusal.status == 429
+        assert refusal.headers["retry-after-ms"] == "1000"
+        assert admission.num_working < 100
+    admission.admit(exchange(), "quiet")
+
+
 def test_zero_is_no_bound():
     admission = Admission(ServerSettings(max_num_queued_reqs=0))
     admission.max_num_running = 1

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from api.accounts import UsageRecord
 from api.errors import APIError
-from engine.errors import OverloadedError
+from engine.errors import EngineDiedError, OverloadedError
 from engine.request import ErrorInfo, FinishReason, TokenDelta
 from engine.scheduler.settling import INVALID_RESULT
 
@@ -104,3 +105,48 @@ async def test_a_refusal_of_minus_one_says_what_was_sent(speaking):
     with pytest.raises(Exception, match="but got -1 instead") as caught:
         await speaker.chat("one", logprobs=True, top_logprobs=-1)
     assert caught.value.param == "top_logprobs"
+
+
+class Kept:
+    """A ledger's writer in memory."""
+
+    def __init__(self) -> None:
+        self.records: list[UsageRecord] = []
+
+    async def write(self, records: list[UsageRecord]) -> None:
+        self.records += records
+
+
+async def ledger_of(speaker) -> list[UsageRecord]:
+    kept = Kept()
+    speaker.context.accounts.ledger.attach(kept)
+    await speaker.context.accounts.ledger.flush()
+    return kept.records
+
+
+async def test_the_ledger_is_what_the_counters_say_also_for_what_went_wrong(speaking):
+    speaker = speaking("hello world, hello there", "one two three")
+    speaker.context.accounts.ledger.expect()
+    await speaker.complete("one two", max_tokens=50, stop=["wor"], n=2)
+    await speaker.complete(["one", "two two"], max_tokens=3)
+    await speaker.chat_stream("hi", max_tokens=5)
+    left = await speaker.chat_answer("hi", stream=True, max_tokens=50)
+    await anext(left.events)
+    await left.events.aclose()
+    speaker.engine.failure = OverloadedError("full")
+    with pytest.raises(OverloadedError):
+        await speaker.complete("one two")
+    speaker.engine.failure, speaker.engine.failure_after = EngineDiedError("gone"), 3
+    with pytest.raises(EngineDiedError):
+        await speaker.complete("one two")
+    records = await ledger_of(speaker)
+    assert len({record.id for record in records}) == len(records) == 7
+    assert sum(r.num_prompt_tokens for r in records) == counted(speaker, "prompt_tokens_total")
+    assert sum(r.num_cached_tokens for r in records) == counted(
+        speaker, "prompt_tokens_cached_total"
+    )
+    generated = sum(record.num_generated_tokens for record in records)
+    assert generated == counted(speaker, "generation_tokens_total") > 0
+    outcomes = [record.outcome for record in records]
+    assert outcomes == ["stop", "length", "length", "length", "abort", "rejected", "error"]
+    assert [r.num_generated_tokens > 0 for r in records[-3:]] == [True, False, True]
