@@ -36,6 +36,15 @@ RESPONSES = (
     ),
     Endpoint(
         method="POST",
+        path="/v1/responses/{response_id}/tool_outputs",
+        summary="Go on with what tools gave: a stream that is held, or as a new response.",
+        tag="Responses",
+        body=f"{_PROTOCOL}.tool_outputs:ToolOutputsRequest",
+        response=_RESPONSE,
+        can_stream=True,
+    ),
+    Endpoint(
+        method="POST",
         path="/v1/responses/{response_id}/cancel",
         summary="End a background response.",
         tag="Responses",

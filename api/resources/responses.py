@@ -17,6 +17,7 @@ from api.services.responses import background, retrieval
 from api.services.responses.exchange import DIALECT_HEADER, Exchange
 from api.services.responses.service import create_response
 from api.services.responses.tokens import compact, count_input_tokens
+from api.services.responses.tool_outputs import give_outputs
 from api.sse import run_unless_disconnected, sse_response
 
 blueprint = Blueprint("responses", __name__)
@@ -59,6 +60,14 @@ async def retrieve(response_id: str) -> Response:
 async def delete(response_id: str) -> Response:
     """Delete a response."""
     return shown(await retrieval.delete_response(exchange(), response_id))
+
+
+@blueprint.post("/v1/responses/<response_id>/tool_outputs")
+async def tool_outputs(response_id: str) -> Response:
+    """Go on with what tools gave."""
+    body = await read_json_object(request)
+    work = give_outputs(exchange(), response_id, body)
+    return respond(await run_unless_disconnected(work))
 
 
 @blueprint.post("/v1/responses/<response_id>/cancel")

@@ -171,5 +171,11 @@ def _make_strict(engine: AsyncEngine) -> None:
         writes = connection.get_execution_options().get(WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
+    def on_invalidate(connection: Any, record: Any, error: BaseException | None) -> None:
+        # A cancelled statement that a traceback still holds keeps a closed connection alive, and
+        # with it the lock of its transaction.
+        connection.rollback()
+
     event.listen(engine.sync_engine, "connect", on_connect)
+    event.listen(engine.sync_engine, "invalidate", on_invalidate)
     event.listen(engine.sync_engine, "begin", on_begin)

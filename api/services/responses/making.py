@@ -52,17 +52,16 @@ def _verify_together(request: ResponsesRequest) -> None:
         raise _only("stream_options", "'stream' is true")
     if request.background and request.store is False:
         raise _only("background", "'store' is true")
-    if request.tool_outputs_mode == "hold":
-        raise InvalidParameterError(
-            "Unsupported parameter: 'tool_outputs_mode' is not supported by this version of the "
-            "server.",
-            param="tool_outputs_mode",
-            code="unsupported_parameter",
-        )
+    if request.tool_outputs_mode == "hold" and not _can_be_held(request):
+        raise _only("tool_outputs_mode", "'stream' and 'store' are true and 'background' is not")
     if request.previous_response_id is not None and request.conversation is not None:
         raise _only("conversation", "there is no 'previous_response_id'")
     if request.conversation is not None and request.store is False:
         raise _only("conversation", "'store' is true")
+
+
+def _can_be_held(request: ResponsesRequest) -> bool:
+    return bool(request.stream) and request.store is not False and not request.background
 
 
 def new_response_id(request: ResponsesRequest) -> str:
@@ -85,12 +84,14 @@ async def make_job(
     items: Sequence[Placed],
     response_id: str,
     created_at: int | None = None,
+    num_before: int = 0,
 ) -> ResponseJob:
     """Check and render.
 
     Arguments:
         items: the conversation, with what the request adds.
         created_at: of a response that was begun before.
+        num_before: items of its output that there are already.
 
     Raises:
         APIError, EngineError: the request was refused.
@@ -114,7 +115,7 @@ async def make_job(
         response_id=response_id,
         created_at=identity.created,
         request=request,
-        chat=_with_own_ids(chat, response_id),
+        chat=_with_own_ids(chat, response_id, num_before),
     )
 
 
@@ -123,9 +124,9 @@ def _chat_request(body: dict[str, Any]) -> ChatCompletionRequest:
     return parse_body(ChatCompletionRequest, body, strict_fields=True, known=CHAT).request
 
 
-def _with_own_ids(chat: ChatJob, response_id: str) -> ChatJob:
+def _with_own_ids(chat: ChatJob, response_id: str, num_before: int) -> ChatJob:
     """Ids of calls follow from the response's."""
-    make = call_ids(response_id, chat.reading.make_call_id())
+    make = call_ids(f"{response_id}:{num_before}", chat.reading.make_call_id())
     reading = dataclasses.replace(chat.reading, make_call_id=make)
     return dataclasses.replace(chat, reading=reading)
 

@@ -37,11 +37,19 @@ class Recorder:
 
     Arguments:
         request: the body, to be continued.
+        is_begun_first: the response is there while it is made, not only when it is over.
     """
 
     def __init__(
-        self, exchange: Exchange, run: ResponseRun, history: History, request: dict[str, Any]
+        self,
+        exchange: Exchange,
+        run: ResponseRun,
+        history: History,
+        request: dict[str, Any],
+        *,
+        is_begun_first: bool,
     ) -> None:
+        self._is_begun_first = is_begun_first
         self._exchange = exchange
         self._run = run
         self._history = history
@@ -56,11 +64,11 @@ class Recorder:
         try:
             async with contextlib.aclosing(events):
                 async for ready in events:
-                    if beating is None and self._run.is_streamed:
+                    if beating is None and self._is_begun_first:
                         beating = await self._begin(ready)
                     else:
                         kept += ready
-                    is_over = ready[-1]["type"] in TERMINAL
+                    is_over = bool(ready) and ready[-1]["type"] in TERMINAL
                     yield await self._ended(ready, kept) if is_over else ready
         finally:
             if beating is not None:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Protocol
 
 from api.errors import APIError
 from api.protocol.responses.request import ResponsesRequest
 from api.services.chat_job import ChatJob
 from api.services.events import told
-from api.services.generation import usage_of
+from api.services.generation import merge, usage_of
 from api.services.output import OutputChunk
 from api.services.reading import ChoiceReader
-from api.services.responses.open_items import Event, ItemStyle
+from api.services.responses.open_items import Event, Item, ItemStyle
 from api.services.responses.snapshot import Snapshot, settings_of, usage_body
 from api.services.responses.writer import OutputWriter
 from engine.errors import EngineDiedError, OverloadedError, SuspendedError
@@ -30,6 +30,12 @@ Chunks = AsyncGenerator[Ready, None]
 
 TRANSIENT = (EngineDiedError, OverloadedError, SuspendedError)
 """Failures after which a response can be made again."""
+
+OUTPUT_OF = {
+    "function_call": "function_call_output",
+    "custom_tool_call": "custom_tool_call_output",
+}
+"""Types of items that answer calls."""
 
 INCOMPLETE = {"length": "max_output_tokens", "repetition": "repetition_detected"}
 """Reasons for which an answer is not complete, by what ended it."""
@@ -54,15 +60,39 @@ class ResponseJob:
     chat: ChatJob
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What comes between two answers of the model, and the second of them."""
+
+    items: list[Item]
+    chat: ChatJob
+
+
+class Between(Protocol):
+    """Answers calls, so that the response goes on."""
+
+    def after(
+        self, snapshot: Snapshot, calls: Sequence[Item]
+    ) -> AsyncGenerator[Round | None, None]:
+        """None for as long as nothing has come; then the next round, or the end without one."""
+        ...
+
+
 class ResponseRun:
     """Makes the events of one response.
+
+    Arguments:
+        between: answers calls; None: an answer that calls is the last one.
 
     Attributes:
         failure: what ended it before its time; None while and if all is well.
     """
 
-    def __init__(self, job: ResponseJob) -> None:
+    def __init__(self, job: ResponseJob, between: Between | None = None) -> None:
         self._job = job
+        self._between = between
+        self._chats = [job.chat]
+        self._calls: list[Item] = []
         self._writer = OutputWriter(job.response_id, _style(job.request))
         self._reader = ChoiceReader(job.chat.reading)
         self._logprobs: list[TokenLogprobs] = []
@@ -89,17 +119,53 @@ class ResponseRun:
             first: Ready = [] if self._job.request.background else await anext(stream)
             yield self._numbered(self._opening())
             try:
-                events = self._taken(first)
-                if events:
-                    yield events
-                async for ready in stream:
-                    events = self._taken(ready)
-                    if events:
+                async with contextlib.aclosing(self._rounds(first, stream)) as rounds:
+                    async for events in rounds:
                         yield events
             except Exception as error:
                 if self._job.request.background and isinstance(error, TRANSIENT):
                     raise
                 yield self._numbered(self._failed(told(error)))
+
+    async def _rounds(self, first: Ready, stream: Chunks) -> AsyncGenerator[list[Event], None]:
+        """What the model says; then, as long as its calls are answered, what it says to that."""
+        async with contextlib.aclosing(self._answer(first, stream)) as answer:
+            async for events in answer:
+                yield events
+        while self._calls:
+            found: Round | None = None
+            async with contextlib.aclosing(self._waiting()) as waiting:
+                async for found in waiting:
+                    if found is None:
+                        yield []
+            if found is None:
+                yield self._numbered(self._end("incomplete", "tool_outputs_timeout"))
+                return
+            added = [event for item in found.items for event in self._writer.add(item)]
+            yield self._numbered(added)
+            async with contextlib.aclosing(self._begin_round(found.chat)) as answer:
+                async for events in answer:
+                    yield events
+
+    def _waiting(self) -> AsyncGenerator[Round | None, None]:
+        assert self._between is not None
+        return self._between.after(self.snapshot("in_progress"), self._calls)
+
+    async def _answer(self, first: Ready, stream: Chunks) -> AsyncGenerator[list[Event], None]:
+        async with contextlib.aclosing(stream):
+            events = self._taken(first)
+            if events:
+                yield events
+            async for ready in stream:
+                events = self._taken(ready)
+                if events:
+                    yield events
+
+    def _begin_round(self, chat: ChatJob) -> AsyncGenerator[list[Event], None]:
+        self._chats.append(chat)
+        self._reader = ChoiceReader(chat.reading)
+        self._calls = []
+        return self._answer([], merge([chat.generation]))
 
     def queued(self) -> list[Event]:
         """The first events of a response that waits for a worker, who makes them again."""
@@ -170,11 +236,17 @@ class ResponseRun:
         return [] if shown is None else shown["content"]
 
     def _ending(self, reason: str | None) -> list[Event]:
-        """The end of the last item, and of the response."""
+        """The end of the last item, and of the response unless its calls are to be answered."""
         if reason == "abort":
             return self._failed(ENDED_BY_OPERATOR)
         cause = INCOMPLETE.get(reason or "")
-        status = "completed" if cause is None else "incomplete"
+        if cause is None and self._between is not None:
+            events = list(self._writer.close("completed"))
+            self._calls = calls_waiting(self._writer.items)
+            return events if self._calls else [*events, *self._end("completed", None)]
+        return self._end("completed" if cause is None else "incomplete", cause)
+
+    def _end(self, status: str, cause: str | None) -> list[Event]:
         events = list(self._writer.end(status))
         details = None if cause is None else {"reason": cause}
         response = self._ended(status, incomplete_details=details)
@@ -193,7 +265,7 @@ class ResponseRun:
         ]
 
     def _ended(self, status: str, **members: Any) -> Snapshot:
-        usage = usage_body(usage_of([self._job.chat.generation]))
+        usage = usage_body(usage_of([chat.generation for chat in self._chats]))
         completed_at = int(time.time()) if status == "completed" else None
         return self.snapshot(status, usage=usage, completed_at=completed_at, **members)
 
@@ -211,6 +283,14 @@ class ResponseRun:
         first = self._num_events
         self._num_events += len(events)
         return [event | {"sequence_number": first + i} for i, event in enumerate(events)]
+
+
+def calls_waiting(output: Sequence[Item]) -> list[Item]:
+    """The calls of an output that no later item answers."""
+    answered = {item["call_id"] for item in output if item["type"] in OUTPUT_OF.values()}
+    return [
+        item for item in output if item["type"] in OUTPUT_OF and item["call_id"] not in answered
+    ]
 
 
 def _style(request: ResponsesRequest) -> ItemStyle:

@@ -16,15 +16,24 @@ from api.services.responses.background import enqueue, pinned
 from api.services.responses.dialects import DialectWriter
 from api.services.responses.exchange import Exchange
 from api.services.responses.history import load_history
+from api.services.responses.holding import Holding
 from api.services.responses.making import make_job, new_response_id, read_request
 from api.services.responses.open_items import Event
 from api.services.responses.recorder import Events, Recorder
 from api.services.responses.retrieval import follow
 from api.services.responses.run import ResponseRun
 
+KEEP_ALIVE = b": keep-alive\n\n"
+"""What a stream that is held says meanwhile."""
 
-async def create_response(exchange: Exchange, body: Mapping[str, Any]) -> Answer:
+
+async def create_response(
+    exchange: Exchange, body: Mapping[str, Any], *, is_begun_first: bool = False
+) -> Answer:
     """Answer a conversation.
+
+    Arguments:
+        is_begun_first: the response is there while it is made, though nobody reads its events.
 
     Raises:
         APIError, EngineError: the request was refused or failed.
@@ -41,7 +50,9 @@ async def create_response(exchange: Exchange, body: Mapping[str, Any]) -> Answer
     if request.background:
         body = pinned(dict(body))
     job = await make_job(context, request, body, items=history.items, response_id=response_id)
-    run = ResponseRun(job)
+    is_held = request.tool_outputs_mode == "hold"
+    between = Holding(exchange, request, dict(body), history) if is_held else None
+    run = ResponseRun(job, between)
     unknown = parsed.unknown + job.chat.prompt.unused_variables
     if request.background:
         queued = await enqueue(exchange, run, history, dict(body))
@@ -52,7 +63,10 @@ async def create_response(exchange: Exchange, body: Mapping[str, Any]) -> Answer
         return Answer(events=EventStream(_written(events, writer), events), unknown_fields=unknown)
     events = run.events(merge([job.chat.generation]))
     if request.store is not False:
-        events = Recorder(exchange, run, history, dict(body)).recorded(events)
+        recorder = Recorder(
+            exchange, run, history, dict(body), is_begun_first=is_begun_first or run.is_streamed
+        )
+        events = recorder.recorded(events)
     if request.stream:
         written = _written(await begin(events), writer)
         return Answer(events=EventStream(written, events), unknown_fields=unknown)
@@ -76,7 +90,7 @@ def dialect_writer(exchange: Exchange, request: ResponsesRequest) -> DialectWrit
 async def _written(events: Events, writer: DialectWriter) -> AsyncGenerator[bytes, None]:
     async with contextlib.aclosing(events):
         async for ready in events:
-            yield writer.write(ready)
+            yield writer.write(ready) if ready else KEEP_ALIVE
 
 
 async def _last(events: Events) -> Event:

@@ -128,3 +128,25 @@ def test_faults_of_disks_have_names():
 def test_a_database_url_that_cannot_be_ours_is_a_set_up_error(url):
     with pytest.raises(SetupError, match="--database-url"):
         Database.open(url)
+
+
+async def test_a_cancelled_write_lets_go_of_its_lock(storage):
+    """Also while somebody holds the exception, and with it the statement that was cut off."""
+    numbers = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 1000000) "
+    async with storage.database.writing() as session:
+        await session.execute(text("CREATE TABLE counters (n INTEGER)"))
+
+    async def write():
+        async with storage.database.writing() as session:
+            await session.execute(text("INSERT INTO counters VALUES (1)"))
+            await session.execute(text(numbers + "SELECT x FROM c WHERE x % 400000 = 0"))
+
+    task = asyncio.create_task(write())
+    await asyncio.sleep(0.1)
+    task.cancel()
+    (held,) = await asyncio.gather(task, return_exceptions=True)
+    async with asyncio.timeout(5), storage.database.writing() as session:
+        await session.execute(text("INSERT INTO counters VALUES (2)"))
+    assert isinstance(held, asyncio.CancelledError)
+    async with storage.database.reading() as session:
+        assert await session.scalar(text("SELECT count(*) FROM counters WHERE n = 1")) == 0

@@ -1,0 +1,151 @@
+"""POST /v1/responses/{response_id}/tool_outputs: go on with what the tools gave.
+
+a stream that is held   gets the outputs; the answer here is the response as it is
+any other response      goes on as a new one when every call has its output; until then the
+                        answer is the response itself, `in_progress`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.errors import APIError
+from api.protocol.parse import parse_body
+from api.protocol.responses.later import refuse_later_items
+from api.protocol.responses.tool_outputs import ToolOutput, ToolOutputsRequest
+from api.services.requests import Answer
+from api.services.responses.exchange import Exchange
+from api.services.responses.holding import answers
+from api.services.responses.open_items import Item
+from api.services.responses.run import calls_waiting
+from api.services.responses.service import create_response
+from api.storage import ids
+from api.storage.responses import load_response
+from api.storage.tables.responses import ResponseRow
+from engine.errors import InvalidParameterError
+
+NOT_CONTINUED = frozenset(
+    """input previous_response_id conversation stream stream_options background request_id
+    previous_input_messages tool_outputs_mode""".split()
+)
+"""Fields of the request that are not those of the one that goes on with it."""
+
+
+async def give_outputs(exchange: Exchange, response_id: str, body: Mapping[str, Any]) -> Answer:
+    """Take outputs, and go on if that was the last of them.
+
+    Raises:
+        APIError: 404; 409, it went on already or waits for nothing yet.
+        InvalidParameterError: an output is of no call that waits for one.
+    """
+    refuse_later_items(body.get("tool_outputs"), "tool_outputs")
+    refuse_later_items([body], "body")
+    strict = exchange.context.settings.strict_fields
+    parsed = parse_body(ToolOutputsRequest, body, strict_fields=strict)
+    given = _given(parsed.request)
+    async with exchange.storage.database.writing() as session:
+        row = await load_response(session, exchange.project_id, response_id, lock=True)
+        calls = await _take(session, row, given)
+        is_complete = not row.is_open and all(call["call_id"] in row.outputs for call in calls)
+        if is_complete:
+            row.continued_by = ids.new_id("response")
+    if not is_complete:
+        waiting = row.body | {"status": "in_progress"}
+        return Answer(body=orjson.dumps(waiting), unknown_fields=parsed.unknown)
+    return await _go_on(exchange, row, calls, is_streamed=bool(parsed.request.stream))
+
+
+async def _go_on(
+    exchange: Exchange, row: ResponseRow, calls: list[Item], *, is_streamed: bool
+) -> Answer:
+    """The response that the outputs make; if it cannot be had, it can be asked for again."""
+    new_id = row.continued_by or ""
+    body = {name: value for name, value in row.request.items() if name not in NOT_CONTINUED}
+    if isinstance(body.get("tool_choice"), dict) or body.get("tool_choice") == "required":
+        del body["tool_choice"]  # the call that was forced is made
+    if row.conversation_id is not None:
+        body["conversation"] = row.conversation_id
+    else:
+        body["previous_response_id"] = row.id
+    body |= {
+        "input": answers(new_id, calls, row.outputs, first=0),
+        "stream": is_streamed,
+        "request_id": new_id,
+    }
+    try:
+        return await create_response(exchange, body, is_begun_first=True)
+    except BaseException:
+        await _take_back(exchange, row)
+        raise
+
+
+async def _take_back(exchange: Exchange, row: ResponseRow) -> None:
+    async with exchange.storage.database.writing() as session:
+        fresh = await session.get(ResponseRow, row.id)
+        if fresh is not None and fresh.continued_by == row.continued_by:
+            fresh.continued_by = None
+
+
+async def _take(
+    session: AsyncSession, row: ResponseRow, given: list[tuple[str, ToolOutput]]
+) -> list[Item]:
+    """Write the outputs down; the calls that wait, or waited."""
+    is_held = row.is_open and row.request.get("tool_outputs_mode") == "hold"
+    calls = calls_waiting(row.body["output"])
+    if row.is_open and not (is_held and calls):
+        raise _conflict("The response is not waiting for outputs of tools.")
+    if not calls:
+        raise InvalidParameterError(
+            "Invalid 'tool_outputs': the response has no calls that wait for outputs.",
+            param="tool_outputs",
+        )
+    if row.continued_by is not None and await _has_gone_on(session, row.continued_by):
+        raise _conflict(f"The response was continued already, by '{row.continued_by}'.")
+    wanted = {call["call_id"] for call in calls}
+    outputs = dict(row.outputs)
+    was_complete = wanted <= set(outputs)  # it could not go on then: all may be said again
+    for path, output in given:
+        call_id = output.of_call
+        is_again = call_id in outputs and not was_complete
+        if call_id not in wanted or is_again:
+            problem = "has its output already" if is_again else "is no call that waits for one"
+            raise InvalidParameterError(
+                f"Invalid '{path}tool_call_id': '{call_id}' {problem}.",
+                param=f"{path}tool_call_id",
+            )
+        outputs[call_id] = _plain(output)
+    row.outputs = outputs
+    return calls
+
+
+async def _has_gone_on(session: AsyncSession, response_id: str) -> bool:
+    """Not if the process died before the next response began, or while it was made."""
+    later = await session.get(ResponseRow, response_id)
+    return later is not None and later.status != "failed"
+
+
+def _given(request: ToolOutputsRequest) -> list[tuple[str, ToolOutput]]:
+    """The outputs, each with where it is in the body."""
+    if request.tool_outputs is not None:
+        return [(f"tool_outputs[{i}].", each) for i, each in enumerate(request.tool_outputs)]
+    if request.output is None or (request.tool_call_id is None and request.call_id is None):
+        name = "output" if request.output is None else "tool_call_id"
+        raise InvalidParameterError(
+            f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter"
+        )
+    call_id = request.tool_call_id or request.call_id
+    return [("", ToolOutput(tool_call_id=call_id, output=request.output))]
+
+
+def _plain(output: ToolOutput) -> Any:
+    if isinstance(output.output, str):
+        return output.output
+    return [{"type": "input_text", "text": part.plain_text} for part in output.output]
+
+
+def _conflict(message: str) -> APIError:
+    return APIError(message, status=409, code="conflict")
