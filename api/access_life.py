@@ -2,6 +2,7 @@
 
 keys    read again every second, so a new key opens and a revoked one closes within two
 usage   written as soon as requests end, as many at once as have ended meanwhile
+events  sent when they are due, with --allowed-webhook-domains
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ KEY_REFRESH_S = 1.0
 RETRY_S = 5.0
 STORAGE_POLL_S = 0.05
 STOP_POLL_S = 0.25
+STOP_S = 5.0
+WEBHOOK_POLL_S = 1.0
 
 log = logging.getLogger("servax.access")
 
@@ -39,12 +42,16 @@ async def access_of(state: ServerState) -> AsyncGenerator[None]:
         state.keys.expect()
     state.accounts.ledger.expect()
     stopping = asyncio.Event()
-    tasks = [asyncio.create_task(work(state, stopping)) for work in (_follow_keys, _keep_ledger)]
+    works = (_follow_keys, _keep_ledger, _send_webhooks)
+    tasks = [asyncio.create_task(work(state, stopping)) for work in works]
     try:
         yield
     finally:
-        # Asked, not cancelled: a query that is cut leaves its connection behind.
+        # Asked first, not cancelled: a query that is cut leaves its connection behind.
         stopping.set()
+        _, late = await asyncio.wait(tasks, timeout=STOP_S)
+        for task in late:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -104,6 +111,26 @@ async def _flush(ledger: Ledger) -> bool:
         log.error("usage cannot be written; it is kept and tried again")
         return False
     return True
+
+
+async def _send_webhooks(state: ServerState, stopping: asyncio.Event) -> None:
+    allowed = state.settings.allowed_webhook_domains
+    storage = await storage_when_open(state, stopping) if allowed else None
+    if storage is None:
+        return
+    from api.services.webhooks.delivery import Deliverer, make_client
+    from api.storage.errors import StorageError
+
+    async with make_client() as client:
+        deliverer = Deliverer(storage.database, client, allowed)
+        while not stopping.is_set():
+            try:
+                num_tried = await deliverer.deliver_due()
+            except StorageError:
+                log.error("webhooks cannot be read or written; trying again")
+                await pause(stopping, RETRY_S)
+            else:
+                await pause(stopping, 0 if num_tried else WEBHOOK_POLL_S)
 
 
 async def storage_when_open(state: ServerState, stopping: asyncio.Event) -> Storage | None:

@@ -91,6 +91,17 @@ def keys(arguments: list[str]) -> int:
         return complain("servax keys", str(error))
 
 
+def webhooks(arguments: list[str]) -> int:
+    """`servax webhooks`."""
+    from api.flag_parser import UsageError
+    from api.webhooks_command import main as webhooks_main
+
+    try:
+        return webhooks_main(arguments, os.environ)
+    except UsageError as error:
+        return complain("servax webhooks", str(error))
+
+
 def bench(arguments: list[str]) -> int:
     """`servax bench`: runs `python -m bench` of the checkout around this package, if any."""
     import pathlib
@@ -138,6 +149,9 @@ COMMANDS = {
         "-i IN -o OUT [flags]", "answer a file of requests without a server", run_batch
     ),
     "keys": Command("create|list|revoke|usage", "API keys of a database, and what they used", keys),
+    "webhooks": Command(
+        "add|list|remove", "URLs that are told when background work ends", webhooks
+    ),
     "bench": Command("NAME [arguments]", "run a benchmark (from a checkout)", bench),
 }
 

@@ -7,25 +7,19 @@ and drop a revoked one within two seconds.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from api.errors import APIError
-from api.flag_parser import UsageError
-from api.settings import ServerSettings
+from api.database_command import add_command, print_table, run_command
 from api.tenant import ROLES
-from engine.errors import SetupError
 
 if TYPE_CHECKING:
     from api.storage.database import Database
     from api.storage.tables.keys import KeyRow
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-Run = Callable[["Database", argparse.Namespace], Awaitable[None]]
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -34,23 +28,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     Raises:
         UsageError: the command line cannot be honoured.
     """
-    options = make_parser(environment).parse_args(arguments)
-    try:
-        asyncio.run(_run(options))
-    except (APIError, SetupError) as error:
-        raise UsageError(str(error)) from None
-    return 0
-
-
-async def _run(options: argparse.Namespace) -> None:
-    from api.storage.store import open_storage
-
-    settings = ServerSettings(data_dir=options.data_dir, database_url=options.database_url)
-    storage = await open_storage(settings)
-    try:
-        await options.run(storage.database, options)
-    finally:
-        await storage.close()
+    return run_command(make_parser(environment), arguments)
 
 
 async def create(database: Database, options: argparse.Namespace) -> None:
@@ -78,15 +56,7 @@ async def show(database: Database, options: argparse.Namespace) -> None:
 
     rows = await list_keys(database)
     columns = ("id", "project", "name", "key", "roles", "state", "created")
-    _print_table(columns, [_cells(row) for row in rows])
-
-
-def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    lines = [columns, *rows]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
-    for line in lines:
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+    print_table(columns, [_cells(row) for row in rows])
 
 
 def _cells(row: KeyRow) -> tuple[str, ...]:
@@ -115,7 +85,7 @@ async def usage(database: Database, options: argparse.Namespace) -> None:
 
     now_s = int(time.time()) + 1
     sums = await usage_by_key(database, now_s - int(options.last), now_s)
-    _print_table(
+    print_table(
         ("key", "project", "requests", "prompt_tokens", "cached_tokens", "generated_tokens"),
         [
             (
@@ -143,7 +113,7 @@ def make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     """The command's parser."""
     parser = argparse.ArgumentParser(prog="servax keys", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="create|list|revoke|usage")
-    making = _command(commands, "create", create, environment)
+    making = add_command(commands, "create", create, environment)
     making.add_argument("--name", default="", help="a note for yourself")
     making.add_argument(
         "--project", default="", metavar="proj_…", help="default: a new project of its own"
@@ -164,28 +134,13 @@ def make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
             metavar="N",
             help="default: the server's --rate-limit-" + name,
         )
-    _command(commands, "list", show, environment)
-    counting = _command(commands, "usage", usage, environment)
+    add_command(commands, "list", show, environment)
+    counting = add_command(commands, "usage", usage, environment)
     counting.add_argument(
         "--last", type=duration_s, default=30 * 86400.0, metavar="TIME", help="default: 30d"
     )
-    closing = _command(commands, "revoke", revoke, environment)
+    closing = add_command(commands, "revoke", revoke, environment)
     closing.add_argument("id", metavar="key_…")
-    return parser
-
-
-def _command(
-    commands: Any, name: str, run: Run, environment: Mapping[str, str]
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, description=run.__doc__, help=run.__doc__)
-    parser.set_defaults(run=run)
-    for flag, help_text in (("data-dir", "folder"), ("database-url", "database")):
-        variable = "SERVAX_" + flag.upper().replace("-", "_")
-        parser.add_argument(
-            f"--{flag}",
-            default=environment.get(variable, ""),
-            help=f"the server's {help_text}, as it is told to servax serve (or ${variable})",
-        )
     return parser
 
 

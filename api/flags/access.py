@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.flag_types import BOOLEAN, WORDS
+from api.flag_types import BOOLEAN, NAMES, WORDS
 from api.flags.flag import Flag
 
 ACCESS = "Access"
@@ -24,6 +24,14 @@ FLAGS = (
         fields=("server.share_prefix_cache",),
         help="Let prompts hit prefixes cached for other projects. Default: how fast an answer "
         "comes tells nothing of what other projects asked.",
+    ),
+    Flag(
+        name="allowed-webhook-domains",
+        kind=NAMES,
+        group=ACCESS,
+        fields=("server.allowed_webhook_domains",),
+        help="Hosts that webhooks may be sent to, with :PORT unless it is 443. A name must have "
+        "public addresses only; an address is taken as it is. Default: none are sent.",
     ),
     Flag(
         name="allowed-origins",

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from api.cli import main
+
+HOST = "hooks.example.com"
+
+
+def test_webhooks_are_added_shown_and_removed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SERVAX_ALLOWED_WEBHOOK_DOMAINS", f"other.example.com, {HOST}")
+    monkeypatch.setenv("SERVAX_DATA_DIR", str(tmp_path))
+    url = f"https://{HOST}/hook"
+    assert main(["webhooks", "add", url, "--project", "proj_a", "--event", "batch.failed"]) == 0
+    out, err = capsys.readouterr()
+    secret, webhook_id = out.strip(), err.split()[0]
+    assert secret.startswith("whsec_")
+    assert main(["webhooks", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in (webhook_id, "proj_a", url, "batch.failed"))
+    assert secret not in shown
+    assert main(["webhooks", "remove", webhook_id]) == 0
+    capsys.readouterr()
+    assert main(["webhooks", "remove", webhook_id]) == 2
+    assert main(["webhooks", "add", "https://evil.org/", "--project", "proj_a"]) == 2
+    assert "does not list evil.org:443" in capsys.readouterr().err
