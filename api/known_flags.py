@@ -18,7 +18,7 @@ BOOLEANS = ALWAYS_ON | frozenset(
     """
     enforce-eager allow-deprecated-quantization enable-return-routed-experts return-sampling-mask
     use-fp64-gumbel enable-trace-replay disable-sliding-window disable-cascade-attn
-    skip-tokenizer-init enable-prompt-embeds sleep-mode-offload-cudagraph
+    skip-tokenizer-init sleep-mode-offload-cudagraph
     sleep-preserve-parameter-names enable-cumem-allocator enable-nccl-comm-suspend
     use-tqdm-on-load enable-mamba-cache-stochastic-rounding numa-bind dcp-q-replicate
     data-parallel-hybrid-lb data-parallel-external-lb data-parallel-multi-port-external-lb

@@ -60,6 +60,7 @@ LIMITS: tuple[tuple[str, str], ...] = (
         "`logprobs`, `top_logprobs`, `prompt_logprobs`",
         f"{EngineConfig().max_logprobs} (`--max-logprobs`)",
     ),
+    ("`prompt_embeds`", "as many rows as the model's context has tokens, within the body's limit"),
     ("`logprob_token_ids`", f"{engine_request.MAX_LOGPROB_TOKEN_IDS}, with `logprobs`"),
     ("texts of one /tokenize, lists of one /detokenize", f"{MAX_TEXTS:,}"),
     *(

@@ -29,6 +29,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         max_num_seqs: most sequences running at once (slots).
         max_num_batched_tokens: token budget of one step.
         kv_cache_dtype: auto (the model's) or a key of `KV_CACHE_DTYPES`.
+        enable_prompt_embeds: prompts may be embeddings; steps with prompts then take them.
         block_size: tokens in a page (vLLM's flag name; everywhere else it is `page_size`).
         kv_cache_memory_bytes: bytes for KV pages; None = from the device's memory.
         gpu_memory_utilization: share of the device's memory to use when the above is None.
@@ -65,6 +66,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     gpu_memory_utilization: float = 0.9
     num_gpu_blocks_override: int | None = None
     enable_prefix_caching: bool = True
+    enable_prompt_embeds: bool = False
     scheduling_policy: str = "fcfs"
     tensor_parallel_size: int = 1
     data_parallel_size: int = 1
@@ -213,6 +215,7 @@ class ResolvedConfig(msgspec.Struct, frozen=True, kw_only=True):
     tensor_parallel_size: int
     data_parallel_size: int
     platform: str
+    enable_prompt_embeds: bool = False
 
 
 def resolve(config: EngineConfig, model: ModelLimits, devices: DeviceFacts) -> ResolvedConfig:
@@ -266,6 +269,7 @@ def resolve(config: EngineConfig, model: ModelLimits, devices: DeviceFacts) -> R
         tensor_parallel_size=_at_least_one("tensor-parallel-size", config.tensor_parallel_size, 1),
         data_parallel_size=_at_least_one("data-parallel-size", config.data_parallel_size, 1),
         platform=devices.platform,
+        enable_prompt_embeds=config.enable_prompt_embeds,
     )
 
 

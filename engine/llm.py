@@ -29,11 +29,13 @@ from engine.errors import EngineDiedError, InvalidParameterError
 from engine.loading import Loaded, load_engine
 from engine.messages import AbortRequests, AddRequest, Control, Done, Refused, StepDeltas
 from engine.outputs import OutputBuilder, RequestOutput
+from engine.prompt_embeds import embedded_prompt, verify_embeds, verify_finite
 from engine.request import (
     EngineStats,
     GenerateRequest,
     Grammar,
     ModelInfo,
+    PromptEmbeds,
     SamplingParams,
     TokenDelta,
 )
@@ -44,7 +46,7 @@ from engine.text.tokenizer import Tokenizer
 from engine.transport.memory import MemoryEndpoint
 from engine.validation import verify_request, verify_sampling, verify_stop_strings
 
-Prompt: TypeAlias = str | Sequence[int]
+Prompt: TypeAlias = str | Sequence[int] | PromptEmbeds
 Message: TypeAlias = Mapping[str, Any]
 
 DEFAULT_MAX_TOKENS = 16
@@ -102,7 +104,8 @@ class LLM:
         """Continue every prompt; outputs are in the order of the prompts.
 
         Args:
-            prompts: a text, a list of token ids, or a list of either.
+            prompts: a text, a list of token ids, embeddings (with `enable_prompt_embeds`), or a
+                list of any of these.
             sampling_params: for all prompts, or one for each; None = 16 tokens at temperature 1.
                 A `seed` of 0 means: derive one from the engine's seed and the request's number.
             n: continuations of each prompt.
@@ -213,12 +216,16 @@ class LLM:
         grammar: Grammar | None,
     ) -> OutputBuilder:
         text = prompt if isinstance(prompt, str) else None
-        token_ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+        embeds = prompt if isinstance(prompt, PromptEmbeds) else None
+        if embeds is not None:
+            verify_embeds(embeds, self.info)
+            verify_finite(embeds)
         number = next(self._numbers)
         seed = sampling.seed or self.config.seed * 1_000_003 + number + 1
         request = GenerateRequest(
             request_id=f"llm-{number}",
-            prompt_token_ids=tuple(token_ids),
+            prompt_token_ids=self._token_ids(prompt),
+            prompt_embeds=embeds,
             sampling=msgspec.structs.replace(sampling, seed=seed),
             num_sequences=n,
             grammar=grammar,
@@ -226,6 +233,11 @@ class LLM:
         verify_sampling(request.sampling, self.info)
         verify_request(request, self.info)
         return OutputBuilder(request, text, self.tokenizer, stop)
+
+    def _token_ids(self, prompt: Prompt) -> tuple[int, ...]:
+        if isinstance(prompt, PromptEmbeds):
+            return embedded_prompt(prompt)
+        return tuple(self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt)
 
     def _run(self, builders: dict[str, OutputBuilder]) -> None:
         """Keep the engine full, but its queue short, until every builder is finished."""
@@ -288,7 +300,7 @@ def _load_tokenizer(config: EngineConfig) -> Tokenizer:
 
 
 def _list_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    if isinstance(prompts, str) or (prompts and isinstance(prompts[0], int)):
+    if isinstance(prompts, str | PromptEmbeds) or (prompts and isinstance(prompts[0], int)):
         return [cast("Prompt", prompts)]
     return list(cast("Sequence[Prompt]", prompts))
 

@@ -16,6 +16,9 @@ MAX_BAD_WORDS = 128
 MAX_BAD_WORDS_TOKENS = 1024
 MAX_LOGIT_BIAS = 1024
 MAX_LOGPROB_TOKEN_IDS = 128
+
+EMBEDDED_TOKEN = -2
+"""In place of an id of a prompt: the token is an embedding."""
 MAX_SEQUENCES_PER_REQUEST = 128
 
 
@@ -133,12 +136,29 @@ class ReasoningSpan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     is_open: bool = False
 
 
+class PromptEmbeds(msgspec.Struct, frozen=True, kw_only=True):
+    """Embeddings of a prompt's tokens, as the model's first layer reads them.
+
+    Attributes:
+        dtype: float32 | float16 | bfloat16.
+        width: numbers of a row: the model's hidden size.
+        data: `num_tokens` rows, one after another, little-endian.
+    """
+
+    dtype: str
+    num_tokens: int
+    width: int
+    data: bytes
+
+
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request: `num_sequences` continuations of one prompt.
 
     Attributes:
         request_id: unique among live requests.
-        prompt_token_ids: at least one id, each in [0, vocab_size).
+        prompt_token_ids: at least one id, each in [0, vocab_size), or `EMBEDDED_TOKEN` where
+            `prompt_embeds` has the token.
+        prompt_embeds: what the prompt begins with instead of tokens; see `engine.prompt_embeds`.
         priority: smaller runs earlier (vLLM's order); equal priorities run first come first served.
         cache_salt: requests share prefix-cache pages only when their salts are equal.
         tenant: whom it is done for; those that wait get equal shares (`engine.scheduler.fairness`).
@@ -160,6 +180,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     grammar: Grammar | None = None
     reasoning: ReasoningSpan | None = None
     num_continued_tokens: int = 0
+    prompt_embeds: PromptEmbeds | None = None
 
 
 class TokenLogprobs(msgspec.Struct, frozen=True, array_like=True):
@@ -261,6 +282,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kv_dtype: of keys and values in KV pages.
         num_pages: KV pages of the pool, the trash page included.
+        prompt_embeds_width: numbers of an embedding; 0 when prompts must be tokens.
         has_priority_scheduling: the engine runs with `scheduling_policy="priority"`; without it
             a request with a priority other than 0 is refused.
     """
@@ -281,3 +303,4 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     page_size: int
     kv_dtype: str = ""
     has_priority_scheduling: bool = False
+    prompt_embeds_width: int = 0

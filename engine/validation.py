@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from engine.errors import ContextLengthError, InvalidParameterError
+from engine.prompt_embeds import embedded_prompt, verify_embeds
 from engine.request import (
     MAX_BAD_WORDS,
     MAX_BAD_WORDS_TOKENS,
@@ -133,7 +134,12 @@ def verify_request(
         InvalidParameterError, ContextLengthError: `prompt_param` names the prompt.
     """
     NUM_SEQUENCES.verify(request.num_sequences, "n")
-    verify_prompt(request.prompt_token_ids, info, param=prompt_param)
+    if request.prompt_embeds is None:
+        verify_prompt(request.prompt_token_ids, info, param=prompt_param)
+    else:
+        prompt_param = "prompt_embeds"
+        verify_embeds(request.prompt_embeds, info)
+        assert request.prompt_token_ids == embedded_prompt(request.prompt_embeds)
     verify_context(
         len(request.prompt_token_ids), request.sampling.max_tokens, info, param=prompt_param
     )

@@ -77,7 +77,12 @@ class Decoder(nnx.Module):
         )
 
     def __call__(
-        self, batch: RaggedBatch, kv: list[KVPages], *, is_decode: bool
+        self,
+        batch: RaggedBatch,
+        kv: list[KVPages],
+        *,
+        is_decode: bool,
+        embeds_TD: jax.Array | None = None,
     ) -> tuple[jax.Array, list[KVPages]]:
         """One step.
 
@@ -85,12 +90,13 @@ class Decoder(nnx.Module):
             batch: tokens to compute; T and R are buckets of at least 8.
             kv: pages of every layer; donate them.
             is_decode: static promise that T == R and row r owns token r.
+            embeds_TD: float32; what stands for tokens whose id is negative.
 
         Returns:
             Normalised hidden states float32 `[T, D]` (garbage but finite for padding tokens), and
             the pages of every layer with this step's keys and values.
         """
-        x_TD = self.embed(batch.token_ids_T)
+        x_TD = self._embedded(batch.token_ids_T, embeds_TD)
         angles = rotations(self.config, batch.positions_T)
         written: list[KVPages] = []
         for layer, layer_kv in zip(self.layers, kv, strict=True):
@@ -99,6 +105,12 @@ class Decoder(nnx.Module):
             x_TD, written_kv = _run_layer(graph, is_decode, weights, inputs)
             written.append(written_kv)
         return self.norm(x_TD), written
+
+    def _embedded(self, token_ids_T: jax.Array, embeds_TD: jax.Array | None) -> jax.Array:
+        if embeds_TD is None:
+            return self.embed(token_ids_T)
+        x_TD = self.embed(jnp.maximum(token_ids_T, 0))
+        return jnp.where((token_ids_T < 0)[:, None], embeds_TD, x_TD)
 
     def logits(self, hidden_RD: jax.Array) -> jax.Array:
         """Float32 `[R, V]` of hidden states that `__call__` returned; R is at least 8."""

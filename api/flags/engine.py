@@ -38,6 +38,13 @@ FLAGS = (
         help="Reuse the KV pages of equal prompt beginnings.",
     ),
     Flag(
+        name="enable-prompt-embeds",
+        kind=BOOLEAN,
+        group=ENGINE,
+        fields=("engine.enable_prompt_embeds",),
+        help="Take embeddings in place of prompts (`prompt_embeds` of /v1/completions).",
+    ),
+    Flag(
         name="scheduling-policy",
         kind=choice("fcfs", "priority"),
         group=ENGINE,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from api.protocol.base import GenerationFields
+from api.protocol.base import GenerationFields, RequestModel
 from api.protocol.structured import StructuredFields
 from api.protocol.usage import RequestMetrics, Usage
 
@@ -16,10 +16,38 @@ Texts = Annotated[list[str], pydantic.Field(fail_fast=True)]
 Prompt = str | TokenIds | Texts | Annotated[list[TokenIds], pydantic.Field(fail_fast=True)]
 
 
-class CompletionRequest(GenerationFields, StructuredFields):
-    """The body. Fields of later versions are listed in `later_fields.COMPLETIONS`."""
+class PromptTensor(RequestModel):
+    """Embeddings as raw numbers.
 
-    prompt: Prompt
+    Attributes:
+        shape: tokens and width; a 1 may stand before them.
+        data: base64 of the numbers, row after row, little-endian.
+    """
+
+    dtype: Literal["float32", "float16", "bfloat16"]
+    shape: Annotated[
+        list[Annotated[int, pydantic.Field(ge=1, le=2**31 - 1)]],
+        pydantic.Field(min_length=2, max_length=3),
+    ]
+    data: str
+
+
+PromptEmbedsField = (
+    str | PromptTensor | Annotated[list[str | PromptTensor], pydantic.Field(fail_fast=True)]
+)
+
+
+class CompletionRequest(GenerationFields, StructuredFields):
+    """The body. Fields of later versions are listed in `later_fields.COMPLETIONS`.
+
+    Attributes:
+        prompt: may be missing where there are `prompt_embeds`.
+        prompt_embeds: prompts as embeddings, a file of `torch.save` in base64 or raw numbers; their
+            choices come first.
+    """
+
+    prompt: Prompt | None = None
+    prompt_embeds: PromptEmbedsField | None = None
     suffix: str | None = None
     logprobs: int | None = None
     max_tokens: int | None = 16

@@ -20,7 +20,6 @@ _NULL: Neutral = (None,)
 
 _BOTH: dict[str, Neutral] = {
     "watermarking": _OFF,
-    "prompt_embeds": _OFF,
     "media_io_kwargs": _OFF,
     "mm_processor_kwargs": _OFF,
     "mm_payload": (None, "tensors", "none"),
@@ -34,6 +33,7 @@ _BOTH: dict[str, Neutral] = {
 }
 
 CHAT: dict[str, Neutral] = _BOTH | {
+    "prompt_embeds": _OFF,
     "modalities": (None, ["text"]),
     "audio": _NULL,
     "prediction": _NULL,

@@ -76,7 +76,7 @@ def _choice(
     job: CompletionJob, prompt_index: int, index: int, choice: Choice, echo: Echo | None
 ) -> dict[str, Any]:
     generation = job.generations[prompt_index]
-    prompt_ids = job.prompts[prompt_index].token_ids
+    prompt_ids = job.prompts[prompt_index].shown_token_ids
     scores = wire.prompt_logprobs(job.context.tokenizer, generation.prompt_logprobs)
     return {
         "index": index,
@@ -158,7 +158,7 @@ class CompletionEvents:
         self._opened.add(key)
         text = (echo.text if echo and is_first else "") + chunk.text
         num_before = len(echo.text) if echo else 0
-        prompt_ids = job.prompts[prompt_index].token_ids if is_first else None
+        prompt_ids = job.prompts[prompt_index].shown_token_ids if is_first else None
         choice = {
             "index": prompt_index * request.num_choices + chunk.sequence_index,
             "text": text,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from api.services.events import EventStream, ended
 from api.services.generation import Generation, begin, merge
 from api.services.infill import infill_prompt, verify_infill
 from api.services.output import OutputSettings
+from api.services.prompt_embeds import read_prompt_embeds
 from api.services.rendering import RenderedPrompt
 from api.services.requests import (
     Answer,
@@ -40,7 +41,14 @@ from api.services.sampling import (
 from api.services.structured import build_grammar
 from api.services.thinking import span_after, thinking_budget
 from engine.errors import InvalidParameterError
-from engine.request import GenerateRequest, Grammar, ReasoningSpan, SamplingParams
+from engine.prompt_embeds import embedded_prompt
+from engine.request import (
+    GenerateRequest,
+    Grammar,
+    PromptEmbeds,
+    ReasoningSpan,
+    SamplingParams,
+)
 from engine.validation import verify_request
 
 MAX_CHOICES = 2048
@@ -79,7 +87,9 @@ async def prepare(
     verify_logprob_token_ids(request, has_logprobs=request.logprobs is not None)
     run = beams.runner(context, request)
     count = num_sequences(request)
-    given = split_prompts(request)
+    embedded = await read_prompt_embeds(context, request)
+    given = [*embedded, *([] if embedded and not request.prompt else split_prompts(request))]
+    _verify_count(given)
     if len(given) * count > MAX_CHOICES:
         raise InvalidParameterError(
             f"Invalid 'n': {len(given)} prompts with {count} sequences each are more than "
@@ -121,6 +131,12 @@ def split_prompts(request: CompletionRequest) -> list[str | list[int]]:
         InvalidParameterError: none, an empty one, or too many.
     """
     prompt: Any = request.prompt
+    if prompt is None:
+        raise InvalidParameterError(
+            "Missing required parameter: 'prompt'.",
+            param="prompt",
+            code="missing_required_parameter",
+        )
     is_single = isinstance(prompt, str) or (bool(prompt) and isinstance(prompt[0], int))
     prompts: list[str | list[int]] = [prompt] if is_single else list(prompt)
     if not prompts or any(len(item) == 0 for item in prompts):
@@ -129,6 +145,11 @@ def split_prompts(request: CompletionRequest) -> list[str | list[int]]:
             param="prompt",
             code="empty_array",
         )
+    _verify_count(prompts)
+    return prompts
+
+
+def _verify_count(prompts: Sequence[object]) -> None:
     if len(prompts) > MAX_PROMPTS:
         raise InvalidParameterError(
             f"Invalid 'prompt': array too long. Expected an array with maximum length "
@@ -136,12 +157,13 @@ def split_prompts(request: CompletionRequest) -> list[str | list[int]]:
             param="prompt",
             code="array_above_max_length",
         )
-    return prompts
 
 
 async def _render(
-    context: ServerContext, request: CompletionRequest, prompt: str | list[int]
+    context: ServerContext, request: CompletionRequest, prompt: str | list[int] | PromptEmbeds
 ) -> RenderedPrompt:
+    if isinstance(prompt, PromptEmbeds):
+        return RenderedPrompt(token_ids=embedded_prompt(prompt), text=None, embeds=prompt)
     if request.suffix:
         return await _render_infill(context, request, prompt, request.suffix)
     text = prompt if isinstance(prompt, str) else None
@@ -226,6 +248,7 @@ def _generate_request(
     return GenerateRequest(
         request_id="",
         prompt_token_ids=prompt.token_ids,
+        prompt_embeds=prompt.embeds,
         sampling=sampling,
         num_sequences=num_sequences(request),
         priority=request.priority or 0,

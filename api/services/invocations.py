@@ -17,6 +17,7 @@ Service = Callable[[ServerContext, Mapping[str, Any], str | None], Awaitable[Ans
 SERVICES: dict[str, Service] = {
     "messages": create_chat_completion,
     "prompt": create_completion,
+    "prompt_embeds": create_completion,
     "token_ids": generate_tokens,
 }
 

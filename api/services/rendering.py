@@ -17,6 +17,7 @@ from api.services.template_messages import template_message
 from api.services.template_tools import template_tools
 from api.services.template_variables import template_variables, verify_template_knows
 from engine.errors import InvalidParameterError
+from engine.request import PromptEmbeds
 from engine.text.chat_template import ChatTemplate, TemplateError
 
 
@@ -26,12 +27,19 @@ class RenderedPrompt:
 
     Attributes:
         text: as the client or the template wrote it; None when it came as token ids.
+        embeds: the prompt, where it is no tokens; `token_ids` then only tell how many.
         unused_variables: `chat_template_kwargs` that the template does not read.
     """
 
     token_ids: tuple[int, ...]
     text: str | None
     unused_variables: tuple[str, ...] = ()
+    embeds: PromptEmbeds | None = None
+
+    @property
+    def shown_token_ids(self) -> tuple[int, ...] | None:
+        """What `return_token_ids` gives; None for embeddings."""
+        return self.token_ids if self.embeds is None else None
 
 
 async def render_chat(

@@ -29,7 +29,8 @@ def page_key(
 
     Args:
         token_ids: all ids of the page, each within int64.
-        media_hashes: of images or sounds whose placeholders lie in the page, in order.
+        media_hashes: of what stands in the page in place of tokens (images, sounds, embeddings),
+            in order.
     """
     media = b"".join([_framed(media_hash) for media_hash in media_hashes])
     return hashlib.sha256(parent_key + _framed(media) + array("q", token_ids).tobytes()).digest()

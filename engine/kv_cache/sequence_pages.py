@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from engine.kv_cache.page_pool import PagePool
 from engine.kv_cache.prefix_cache import PrefixCache, page_key, root_key
+from engine.prompt_embeds import content_hashes
 from engine.sequence import Sequence
 
 
@@ -128,7 +129,8 @@ class SequencePages:
         for i in range(len(keys), num_keys):
             start = i * self.page_size
             token_ids = sequence.token_ids[start : start + self.page_size]
-            parent_key = page_key(parent_key, token_ids)
+            hashes = content_hashes(sequence.request.prompt_embeds, start, start + self.page_size)
+            parent_key = page_key(parent_key, token_ids, hashes)
             keys.append(parent_key)
 
     def check(self, running: Iterable[Sequence]) -> None:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from engine.config import ResolvedConfig
 from engine.errors import ModelFormatError
-from engine.runner.buckets import Bucket
+from engine.runner.buckets import Bucket, all_buckets
 from engine.runner.fields import StepFields, step_fields
 from engine.runner.step import StepModel
 from engine.sampling import MAX_STEP_BANS, SlotState, make_slot_state
@@ -98,6 +98,23 @@ class StepProgram:
         """Shape of a bucket's packed array."""
         shape = (self.num_data_shards, self.fields(bucket).num_columns)
         return jax.ShapeDtypeStruct(shape, jnp.int32, sharding=self.shardings.packed)
+
+    def embeds_shape(self, bucket: Bucket) -> tuple[int, int]:
+        """Of the embeddings that steps of a bucket are given, if they are."""
+        return (self.num_data_shards * bucket.num_tokens, self.decoder.d_model)
+
+    def abstract_embeds(self, bucket: Bucket) -> tuple[jax.ShapeDtypeStruct, ...]:
+        """The argument of embeddings, float32; nothing for buckets without one."""
+        if not self.model.takes_embeds(bucket):
+            return ()
+        sharding = self.shardings.replicated
+        return (jax.ShapeDtypeStruct(self.embeds_shape(bucket), jnp.float32, sharding=sharding),)
+
+    def embeds_bytes(self) -> int:
+        """What the empty embeddings of all buckets take on a device, and those of one step."""
+        buckets = [each for each in all_buckets(self.config) if self.model.takes_embeds(each)]
+        sizes = [4 * rows * width for rows, width in map(self.embeds_shape, buckets)]
+        return sum(sizes) + max(sizes, default=0)
 
     def abstract_sampler_arguments(
         self, bucket: Bucket
@@ -195,6 +212,7 @@ def make_program(
             num_alternatives=min(config.max_logprobs, decoder.vocab_size),
             replicated=shardings.replicated if mesh.size > 1 else None,
             threshold=Threshold(threshold.kind, step_mesh),
+            has_prompt_embeds=config.enable_prompt_embeds,
         ),
         attention=choose_attention(decoder, config, mesh),
         threshold=threshold,

@@ -175,11 +175,12 @@ def _temporary_bytes(program: StepProgram) -> int:
     """
     config = program.config
     if config.platform == "cpu":
-        return estimated_temporary_bytes(program.decoder, config)
+        return estimated_temporary_bytes(program.decoder, config) + program.embeds_bytes()
     largest = max(bucket for bucket in all_buckets(config) if bucket.variant is Variant.FULL)
     # The sampler runs after the forward pass, while the next one may have begun.
     forward_bytes = compile_step(program, largest, num_pages=SMALLEST_BUCKET).temporary_bytes
-    return forward_bytes + compile_sampler(program, largest).temporary_bytes
+    sampler_bytes = compile_sampler(program, largest).temporary_bytes
+    return forward_bytes + sampler_bytes + program.embeds_bytes()
 
 
 def _scheduler_config(
@@ -240,6 +241,7 @@ def _model_info(
         page_size=resolved.page_size,
         kv_dtype=resolved.kv_dtype,
         has_priority_scheduling=config.scheduling_policy == "priority",
+        prompt_embeds_width=files.decoder.d_model if config.enable_prompt_embeds else 0,
     )
 
 

@@ -35,19 +35,30 @@ class StepExecutable:
 
     Attributes:
         temporary_bytes: scratch memory of one device while it runs, beyond its arguments.
+        no_embeds_TD: on the device, what steps without embeddings are given; None for buckets
+            that take none.
     """
 
     bucket: Bucket
     fields: StepFields
     compiled: Any
     temporary_bytes: int
+    no_embeds_TD: jax.Array | None = None
 
     def __call__(
-        self, weights: list[jax.Array], kv: list[KVPages], state: SlotState, packed: np.ndarray
+        self,
+        weights: list[jax.Array],
+        kv: list[KVPages],
+        state: SlotState,
+        packed: np.ndarray,
+        embeds_TD: np.ndarray | None = None,
     ) -> StepOutputs | ForwardOutputs:
         """Launch. `kv` is gone afterwards, and so is `state` if the step samples; their arrays
         come back in the outputs."""
-        return self.compiled(weights, kv, state, packed)
+        if self.no_embeds_TD is None:
+            return self.compiled(weights, kv, state, packed)
+        given_TD = self.no_embeds_TD if embeds_TD is None else embeds_TD
+        return self.compiled(weights, kv, state, packed, given_TD)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,19 +115,31 @@ def compile_step(program: StepProgram, bucket: Bucket, num_pages: int) -> StepEx
     jitted = jax.jit(step, donate_argnums=donated, out_shardings=out_shardings)
     with _precision(program.config):
         lowered = jitted.lower(
-            program.abstract_weights(), kv, state, program.abstract_packed(bucket)
+            program.abstract_weights(),
+            kv,
+            state,
+            program.abstract_packed(bucket),
+            *program.abstract_embeds(bucket),
         )
     compiled = lowered.compile()
     memory = compiled.memory_analysis()
+    no_embeds_TD = _no_embeds(program, bucket)
     if memory is None:
-        return StepExecutable(bucket, fields, compiled, 0)
+        return StepExecutable(bucket, fields, compiled, 0, no_embeds_TD)
     kv_bytes = _bytes_per_device(kv)
     if memory.alias_size_in_bytes < kv_bytes:
         raise AssertionError(
             f"{step.__name__} would copy the KV pages: {memory.alias_size_in_bytes} of "
             f"{kv_bytes} bytes are updated in place"
         )
-    return StepExecutable(bucket, fields, compiled, memory.temp_size_in_bytes)
+    return StepExecutable(bucket, fields, compiled, memory.temp_size_in_bytes, no_embeds_TD)
+
+
+def _no_embeds(program: StepProgram, bucket: Bucket) -> jax.Array | None:
+    if not program.model.takes_embeds(bucket):
+        return None
+    zeros_TD = np.zeros(program.embeds_shape(bucket), np.float32)
+    return jax.device_put(zeros_TD, program.shardings.replicated)
 
 
 def compile_sampler(program: StepProgram, bucket: Bucket) -> SamplerExecutable:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.grammar.guided import is_guided
+from engine.prompt_embeds import embedding_rows, num_embedded_tokens
 from engine.runner.buckets import Demand, Variant
 from engine.runner.fields import PENDING_TOKEN, Field, StepFields
 from engine.sampling import bad_word_bans, is_greedy_only, pack_parameters
@@ -31,6 +32,7 @@ class SlotTable:
         self.num_prompt_S: Ints = np.zeros(num_slots + 1, np.int32)
         self.is_greedy_S = np.ones(num_slots + 1, np.bool_)
         self.has_bans_S = np.zeros(num_slots + 1, np.bool_)
+        self.num_embedded_S: Ints = np.zeros(num_slots + 1, np.int32)
 
     @property
     def trash_slot(self) -> int:
@@ -45,6 +47,7 @@ class SlotTable:
         self.num_prompt_S[slot] = sequence.num_prompt_tokens
         self.is_greedy_S[slot] = is_greedy_only(sampling) and not is_guided(sequence.request)
         self.has_bans_S[slot] = any(len(word) > 1 for word in sampling.bad_words_token_ids)
+        self.num_embedded_S[slot] = num_embedded_tokens(sequence.request)
 
 
 class RowTable:
@@ -76,8 +79,39 @@ def demand_of(shards: Items[RowTable], slots: SlotTable) -> Demand:
         num_tokens=max(shard.num_tokens for shard in shards),
         num_rows=max(len(shard.rows) for shard in shards),
         variant=variant,
-        is_decode=all(shard.num_tokens == len(shard.rows) for shard in shards),
+        is_decode=all(
+            shard.num_tokens == len(shard.rows) and not _embedded_rows(shard, slots).any()
+            for shard in shards
+        ),
     )
+
+
+def _embedded_rows(shard: RowTable, slots: SlotTable) -> npt.NDArray[np.bool_]:
+    """Which rows have embeddings among the tokens they compute."""
+    return shard.start_R < slots.num_embedded_S[shard.slot_R]
+
+
+def pack_embeds(
+    shards: Items[RowTable], num_tokens: int, width: int, slots: SlotTable
+) -> npt.NDArray[np.float32] | None:
+    """Embeddings of a step, float32 `[data shards * num_tokens, width]`; None when it has none.
+
+    Args:
+        num_tokens: of the bucket: where the tokens of the next data shard begin.
+    """
+    embedded = [_embedded_rows(shard, slots) for shard in shards]
+    if not any(rows.any() for rows in embedded):
+        return None
+    embeds_TD = np.zeros((len(shards) * num_tokens, width), np.float32)
+    for shard_index, (shard, is_embedded_R) in enumerate(zip(shards, embedded, strict=True)):
+        first_token_R = shard_index * num_tokens + np.cumsum(shard.num_new_R) - shard.num_new_R
+        for row_index in np.flatnonzero(is_embedded_R).tolist():
+            row, first = shard.rows[row_index], int(first_token_R[row_index])
+            embeds = row.sequence.request.prompt_embeds
+            assert embeds is not None
+            rows = embedding_rows(embeds, row.start, min(row.end, embeds.num_tokens))
+            embeds_TD[first : first + len(rows)] = rows
+    return embeds_TD
 
 
 def pack_step(

@@ -23,7 +23,14 @@ from engine.runner.executables import (
     compile_write_slot_row,
 )
 from engine.runner.handle import Allowed, RowPlaces, StepHandle
-from engine.runner.inputs import RowTable, SlotTable, demand_of, pack_sampler, pack_step
+from engine.runner.inputs import (
+    RowTable,
+    SlotTable,
+    demand_of,
+    pack_embeds,
+    pack_sampler,
+    pack_step,
+)
 from engine.runner.step import ForwardOutputs, StepOutputs
 from engine.sampling import slot_row
 from engine.scheduler.plan import PlannedRow, StepLimits, StepPlan
@@ -205,9 +212,10 @@ class Runner:
         demand = demand_of(shards, self._slots)
         executable = self._executables[pick(self._executables, demand)]
         packed = pack_step(shards, plan, executable.fields, self._slots)
+        embeds_TD = self._pack_embeds(shards, executable.bucket)
         with self._lock:
             self._write_new_slots(plan.rows)
-            outputs = self._call(executable, packed)
+            outputs = self._call(executable, packed, embeds_TD)
         places = RowPlaces.of(shards, shard_of_row, executable.bucket)
         if isinstance(outputs, StepOutputs):
             return StepHandle(plan.rows, places, outputs.results_RX, outputs.scores_TX)
@@ -248,8 +256,19 @@ class Runner:
         for array in jax.tree.leaves((self._kv, self._state)):
             array.delete()
 
-    def _call(self, executable: StepExecutable, packed: np.ndarray) -> StepOutputs | ForwardOutputs:
-        outputs = executable(self._weights, self._kv, self._state, packed)
+    def _pack_embeds(self, shards: Items[RowTable], bucket: Bucket) -> np.ndarray | None:
+        if not self.program.model.takes_embeds(bucket):
+            return None
+        width = self.program.decoder.d_model
+        return pack_embeds(shards, bucket.num_tokens, width, self._slots)
+
+    def _call(
+        self,
+        executable: StepExecutable,
+        packed: np.ndarray,
+        embeds_TD: np.ndarray | None = None,
+    ) -> StepOutputs | ForwardOutputs:
+        outputs = executable(self._weights, self._kv, self._state, packed, embeds_TD)
         self._kv = outputs.kv
         if isinstance(outputs, StepOutputs):
             self._state = outputs.state

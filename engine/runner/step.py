@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from engine.runner.buckets import Bucket, Variant
-from engine.runner.fields import Field, StepFields
+from engine.runner.fields import PENDING_TOKEN, Field, StepFields
 from engine.sampling import (
     SampleOutput,
     SlotState,
@@ -86,9 +86,8 @@ class SamplerOutputs(NamedTuple):
 StepFunction: TypeAlias = Callable[
     [list[jax.Array], list[KVPages], SlotState, jax.Array], StepOutputs
 ]
-ForwardFunction: TypeAlias = Callable[
-    [list[jax.Array], list[KVPages], SlotState, jax.Array], ForwardOutputs
-]
+ForwardFunction: TypeAlias = Callable[..., ForwardOutputs]
+"""Weights, pages, slot state, packed integers; and embeddings, if `takes_embeds` of its bucket."""
 SamplerFunction: TypeAlias = Callable[[jax.Array, SlotState, jax.Array, jax.Array], SamplerOutputs]
 
 
@@ -102,6 +101,7 @@ class StepModel:
         num_alternatives: ids reported beside each scored token.
         replicated: sharding of what every device must have whole; None on one device.
         threshold: the sampler's search for the cuts of top_k and top_p.
+        has_prompt_embeds: prompts may be embeddings (`--enable-prompt-embeds`).
     """
 
     graph: nnx.GraphDef[Decoder]
@@ -109,6 +109,11 @@ class StepModel:
     num_alternatives: int
     replicated: jax.sharding.Sharding | None
     threshold: Threshold
+    has_prompt_embeds: bool = False
+
+    def takes_embeds(self, bucket: Bucket) -> bool:
+        """Whether steps of a bucket are given embeddings, float32 [T, D], beside token ids."""
+        return self.has_prompt_embeds and not bucket.is_decode
 
 
 class UnpackedStep(NamedTuple):
@@ -140,12 +145,18 @@ def make_forward(model: StepModel, bucket: Bucket, fields: StepFields) -> Forwar
     """The forward pass of one bucket, to be jitted with pages donated."""
 
     def forward(
-        weights: list[jax.Array], kv: list[KVPages], state: SlotState, packed: jax.Array
+        weights: list[jax.Array],
+        kv: list[KVPages],
+        state: SlotState,
+        packed: jax.Array,
+        embeds_TD: jax.Array | None = None,
     ) -> ForwardOutputs:
         decoder = nnx.merge(model.graph, jax.tree.unflatten(model.treedef, weights))
         inputs = unpack(packed, fields, state)
         with jax.named_scope("decoder"):
-            hidden_TD, kv = decoder(inputs.batch, kv, is_decode=bucket.is_decode)
+            hidden_TD, kv = decoder(
+                inputs.batch, kv, is_decode=bucket.is_decode, embeds_TD=embeds_TD
+            )
         with jax.named_scope("logits"):
             hidden_RD = _whole(hidden_TD[inputs.last_token_index_R], model)
             logits_RV = _whole(decoder.logits(hidden_RD), model)
@@ -200,7 +211,7 @@ def unpack(packed: jax.Array, fields: StepFields, state: SlotState) -> UnpackedS
     starts_R1 = read(fields.query_starts_R1)
     pending_T = state.last_token_S[slot_R[_global_rows(row_T, num_shards, fields)]]
     batch = RaggedBatch(
-        token_ids_T=jnp.where(token_ids_T < 0, pending_T, token_ids_T),
+        token_ids_T=jnp.where(token_ids_T == PENDING_TOKEN, pending_T, token_ids_T),
         positions_T=read(fields.positions_T),
         row_T=row_T,
         query_starts_R1=starts_R1,

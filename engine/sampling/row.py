@@ -80,7 +80,8 @@ def _token_counts(sequence: Sequence, vocab_size: int) -> NDArray[np.int32]:
     ids = np.asarray(sequence.token_ids, np.int64)
     num_prompt = sequence.num_prompt_tokens
     counts = np.bincount(ids[num_prompt:], minlength=vocab_size).astype(np.int32)
-    counts[ids[:num_prompt]] |= PROMPT_BIT
+    prompt_ids = ids[:num_prompt]
+    counts[prompt_ids[prompt_ids >= 0]] |= PROMPT_BIT  # embeddings are no tokens
     return counts
 
 
