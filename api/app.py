@@ -39,6 +39,7 @@ RESOURCES = (
     "api.resources.tokenize",
     "api.resources.management",
     "api.resources.files",
+    "api.resources.batches",
 )
 
 

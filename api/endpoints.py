@@ -6,6 +6,7 @@ named by module and class and imported only when the document is asked for.
 
 from __future__ import annotations
 
+from api.batch_endpoints import BATCHES
 from api.endpoint import Endpoint
 from api.file_endpoints import FILES
 from api.management_endpoints import MANAGEMENT
@@ -190,5 +191,6 @@ ENDPOINTS = (
     *RESPONSES,
     *CONVERSATIONS,
     *FILES,
+    *BATCHES,
     *MANAGEMENT,
 )

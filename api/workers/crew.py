@@ -29,7 +29,13 @@ def _left_responses(state: ServerState) -> JobKind[Any]:
     return left_responses(state)
 
 
-KINDS: tuple[MakeKind, ...] = (_background_responses, _left_responses)
+def _batches(state: ServerState) -> JobKind[Any]:
+    from api.workers.batches.kind import batches
+
+    return batches(state)
+
+
+KINDS: tuple[MakeKind, ...] = (_background_responses, _left_responses, _batches)
 """Kinds of jobs, made when storage is open and the model loaded."""
 
 

@@ -34,6 +34,8 @@ class Job(Generic[Row]):
         self.changed = asyncio.Event()
         self._database = database
         self._table = table
+        # So that `row` is always that of the last transaction.
+        self._turn = asyncio.Lock()
 
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[tuple[AsyncSession, Row]]:
@@ -43,19 +45,20 @@ class Job(Generic[Row]):
             LeaseLostError: the job is somebody else's by now; nothing is written.
             StorageError: the database cannot be used.
         """
-        async with self._database.writing() as session:
-            row = await hold(session, self._table, self.lease)
-            yield session, row
-        self._took(row)
+        async with self._turn:
+            async with self._database.writing() as session:
+                row = await hold(session, self._table, self.lease)
+                yield session, row
+            self._took(row)
 
     async def beat(self, lease_ms: int) -> bool:
         """Keep the lease; False when it is lost."""
-        async with self._database.writing() as session:
-            row = await renew(session, self._table, self.lease, lease_ms)
-        if row is None:
-            return False
-        self._took(row)
-        return True
+        async with self._turn:
+            async with self._database.writing() as session:
+                row = await renew(session, self._table, self.lease, lease_ms)
+            if row is not None:
+                self._took(row)
+        return row is not None
 
     async def wait_until(self, condition: Callable[[Row], bool]) -> None:
         """Return when the row, as last read, satisfies `condition`."""

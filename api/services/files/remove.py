@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import and_, delete, or_, select, update
 
 from api.services.files.names import DELETED, PROCESSED, UPLOADING, blob_key, now_s
 from api.services.files.read import load_file
@@ -38,9 +38,16 @@ async def delete_file(storage: Storage, project_id: str, file_id: str) -> dict[s
 
 
 async def discard(storage: Storage, file_id: str) -> None:
-    """Remove an unfinished file; what fails is left to the sweeper."""
+    """Remove a file if it is unfinished (its last transaction may have been committed after all);
+    what fails is left to the sweeper."""
+    is_unfinished = (FileRow.id == file_id) & (FileRow.status == UPLOADING)
     try:
-        await _remove(storage, file_id)
+        async with storage.database.writing() as session:
+            marked = update(FileRow).where(is_unfinished).values(status=DELETED)
+            found = await session.scalars(marked.returning(FileRow.id))
+            is_mine = found.first() is not None
+        if is_mine:
+            await _remove(storage, file_id)
     except StorageError:
         log.warning("what is left of %s is removed later", file_id)
 
