@@ -2,6 +2,7 @@
 
 keys    read again every second, so a new key opens and a revoked one closes within two
 usage   written as soon as requests end, as many at once as have ended meanwhile
+answers kept for an Idempotency-Key are deleted when they expire
 events  sent when they are due, with --allowed-webhook-domains
 """
 
@@ -11,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -27,6 +29,7 @@ RETRY_S = 5.0
 STORAGE_POLL_S = 0.05
 STOP_POLL_S = 0.25
 STOP_S = 5.0
+CLEANING_S = 600.0
 WEBHOOK_POLL_S = 1.0
 
 log = logging.getLogger("servax.access")
@@ -42,7 +45,7 @@ async def access_of(state: ServerState) -> AsyncGenerator[None]:
         state.keys.expect()
     state.accounts.ledger.expect()
     stopping = asyncio.Event()
-    works = (_follow_keys, _keep_ledger, _send_webhooks)
+    works = (_follow_keys, _keep_ledger, _send_webhooks, _forget_answers)
     tasks = [asyncio.create_task(work(state, stopping)) for work in works]
     try:
         yield
@@ -131,6 +134,17 @@ async def _send_webhooks(state: ServerState, stopping: asyncio.Event) -> None:
                 await pause(stopping, RETRY_S)
             else:
                 await pause(stopping, 0 if num_tried else WEBHOOK_POLL_S)
+
+
+async def _forget_answers(state: ServerState, stopping: asyncio.Event) -> None:
+    from api.services.idempotency import delete_expired
+    from api.storage.errors import StorageError
+
+    storage = await storage_when_open(state, stopping)
+    while storage is not None and not stopping.is_set():
+        with contextlib.suppress(StorageError):  # the next time is soon enough
+            await delete_expired(storage.database, time.time())
+        await pause(stopping, CLEANING_S)
 
 
 async def storage_when_open(state: ServerState, stopping: asyncio.Event) -> Storage | None:

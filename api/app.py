@@ -16,6 +16,7 @@ from api.context import EXTENSION, ServerContext, ServerState
 from api.cors import install_cors
 from api.error_handlers import install_error_handlers
 from api.errors import APIError
+from api.idempotency import install_idempotency
 from api.key_ring import KeyRing
 from api.limits import QUEUE_FULL, Admission
 from api.metrics import Metrics
@@ -82,6 +83,7 @@ def create_app(source: ServerContext | ServerState, resources: Sequence[str] = R
     install_error_handlers(app, settings.error_format)
     install_cors(app, settings)
     _install_guard(app, state)
+    install_idempotency(app, state)
     for name in resources:
         app.register_blueprint(cast(Blueprint, importlib.import_module(name).blueprint))
     _wrap(app, state)

@@ -50,7 +50,18 @@ def verify_content_type(request: Request) -> None:
 
 
 async def read_body(request: Request) -> bytes:
-    """All bytes of the body, within the size and time limits of the application.
+    """All bytes of the body, within the size and time limits of the application; then it is gone.
+
+    Raises:
+        APIError: 413, 408.
+    """
+    body = await peek_body(request)
+    request.body.clear()
+    return body
+
+
+async def peek_body(request: Request) -> bytes:
+    """As `read_body`, but it can be read again.
 
     Not `request.get_data()`: it waits with `asyncio.wait_for`, which before Python 3.12 loses a
     cancellation that comes together with the last byte, so that a client that sends and leaves
@@ -69,7 +80,6 @@ async def read_body(request: Request) -> bytes:
         raise APIError(
             "The request body did not arrive in time.", status=408, code="request_timeout"
         ) from None
-    request.body.clear()
     return body
 
 
