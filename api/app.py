@@ -31,6 +31,7 @@ RESOURCES = (
     "api.resources.docs",
     "api.resources.models",
     "api.resources.chat",
+    "api.resources.stored_chat",
     "api.resources.completions",
     "api.resources.messages",
     "api.resources.responses",

@@ -11,6 +11,7 @@ from api.endpoint import Endpoint
 from api.file_endpoints import FILES
 from api.management_endpoints import MANAGEMENT
 from api.response_endpoints import CONVERSATIONS, RESPONSES
+from api.stored_chat_endpoints import STORED_CHAT
 
 __all__ = ["ENDPOINTS", "Endpoint"]
 
@@ -188,6 +189,7 @@ ENDPOINTS = (
         media="text/plain",
         reach="public",
     ),
+    *STORED_CHAT,
     *RESPONSES,
     *CONVERSATIONS,
     *FILES,

@@ -30,6 +30,7 @@ class ChatFields(GenerationFields, StructuredFields):
     top_logprobs: int | None = None
     metadata: Annotated[Metadata, pydantic.Field(max_length=16)] | None = None
     service_tier: ServiceTier | None = None
+    store: bool | None = False
     safety_identifier: Annotated[str, pydantic.Field(max_length=64)] | None = None
     prompt_cache_key: Annotated[str, pydantic.Field(max_length=1024)] | None = None
     prompt_cache_retention: Literal["in_memory", "in-memory"] | None = None

@@ -39,7 +39,6 @@ CHAT: dict[str, Neutral] = _BOTH | {
     "prediction": _NULL,
     "web_search_options": _NULL,
     "moderation": _NULL,
-    "store": _OFF,
     "prompt_cache_options": _OFF,
     "suffix": _OFF,
 }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from quart import Blueprint, Response, g, request
 
-from api.context import context
+from api.context import context, storage
 from api.json_body import read_json_object
 from api.resources.answers import respond
 from api.services.chat import create_chat_completion
 from api.services.chat_batch import create_batch_chat_completion
+from api.services.stored_chat import keeper
 from api.sse import run_unless_disconnected
 
 blueprint = Blueprint("chat", __name__)
@@ -18,7 +19,8 @@ blueprint = Blueprint("chat", __name__)
 async def chat_completions() -> Response:
     """Answer a conversation."""
     body = await read_json_object(request)
-    work = create_chat_completion(context(), body, g.request_id)
+    keep = keeper(storage()) if body.get("store") is True else None
+    work = create_chat_completion(context(), body, g.request_id, keep)
     return respond(await run_unless_disconnected(work))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -23,10 +24,12 @@ from api.services.chat_reading import (
     output_settings,
 )
 from api.services.chat_stream import chat_events
-from api.services.chat_wire import whole_answer
+from api.services.chat_wire import answer_of, whole_answer
+from api.services.collect import Choice
 from api.services.encoding import truncate
 from api.services.events import EventStream, ended
 from api.services.generation import Generation, Run, begin, merge
+from api.services.output import OutputChunk
 from api.services.rendering import render_chat
 from api.services.requests import (
     Answer,
@@ -46,15 +49,26 @@ from api.services.sampling import (
 )
 from api.services.thinking import reasoning_span, thinking_budget
 from api.services.tool_plan import plan_tools, shown_tools
+from api.storage import ids
 from engine.errors import InvalidParameterError
 from engine.request import GenerateRequest
 from engine.validation import verify_request
 
+Chunks = AsyncGenerator[list[tuple[int, OutputChunk]], None]
+Keep = Callable[[ChatJob, bytes], Awaitable[None]]
+"""Keeps an answer, given as when it is not streamed."""
+
 
 async def create_chat_completion(
-    context: ServerContext, body: Mapping[str, Any], http_request_id: str | None = None
+    context: ServerContext,
+    body: Mapping[str, Any],
+    http_request_id: str | None = None,
+    keep: Keep | None = None,
 ) -> Answer:
     """Answer a conversation.
+
+    Arguments:
+        keep: for `store`; None: this route keeps nothing.
 
     Raises:
         APIError, EngineError: the request was refused or failed.
@@ -64,13 +78,48 @@ async def create_chat_completion(
     parsed = parse_body(
         ChatCompletionRequest, body, strict_fields=context.settings.strict_fields, known=CHAT
     )
-    job = await prepare(context, parsed.request, http_request_id)
+    request = parsed.request
+    keep = _keep(request, keep)
+    identity = make_identity(context, "chatcmpl", request, http_request_id)
+    if keep is not None:  # ids that clients choose may come again; a kept one is found by its own
+        identity = dataclasses.replace(identity, response_id=ids.new_id("chat_completion"))
+    job = await prepare(context, request, http_request_id, identity=identity)
     unknown = parsed.unknown + job.prompt.unused_variables
-    if not parsed.request.stream:
-        return Answer(body=await whole_answer(job), unknown_fields=unknown)
+    if not request.stream:
+        answer = await whole_answer(job)
+        if keep is not None:
+            await keep(job, answer)
+        return Answer(body=answer, unknown_fields=unknown)
     source = merge([job.generation])
+    if keep is not None:
+        source = _kept(job, source, keep)
     events = ended(chat_events(job, await begin(source)), context.settings.error_format)
     return Answer(events=EventStream(events, source), unknown_fields=unknown)
+
+
+def _keep(request: ChatCompletionRequest, keep: Keep | None) -> Keep | None:
+    """`keep` if the answer is to be kept. Raises InvalidParameterError where it cannot be."""
+    if not request.store:
+        return None
+    if keep is None:
+        raise InvalidParameterError(
+            "Unsupported parameter: 'store' is not supported on this route.",
+            param="store",
+            code="unsupported_parameter",
+        )
+    return keep
+
+
+async def _kept(job: ChatJob, source: Chunks, keep: Keep) -> Chunks:
+    """`source`; its end is told when the answer was kept."""
+    choices = [Choice() for _ in range(job.request.num_choices)]
+    async with contextlib.aclosing(source):
+        async for ready in source:
+            for _, chunk in ready:
+                choices[chunk.sequence_index].add(chunk)
+            if all(choice.finish_reason is not None for choice in choices):
+                await keep(job, answer_of(job, choices))
+            yield ready
 
 
 async def prepare(

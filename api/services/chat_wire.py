@@ -19,7 +19,11 @@ Member = dict[str, Any]
 
 async def whole_answer(job: ChatJob) -> bytes:
     """The answer when `stream` is false, encoded."""
-    choices = (await collect([job.generation], job.request.num_choices))[0]
+    return answer_of(job, (await collect([job.generation], job.request.num_choices))[0])
+
+
+def answer_of(job: ChatJob, choices: Sequence[Choice]) -> bytes:
+    """The answer that finished choices make, encoded."""
     scores = wire.prompt_logprobs(job.context.tokenizer, job.generation.prompt_logprobs)
     return encode_answer(
         job,

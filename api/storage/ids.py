@@ -19,6 +19,7 @@ PREFIXES = {
     "batch": "batch_",
     "batch_line": "batch_req_",
     "response": "resp_",
+    "chat_completion": "chatcmpl-",
     "message": "msg_",
     "conversation": "conv_",
     "reasoning": "rs_",

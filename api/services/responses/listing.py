@@ -41,7 +41,7 @@ def item_list(items: Sequence[Item], *, has_more: bool) -> dict[str, Any]:
 
 def included(item: Item, include: Collection[str]) -> Item:
     """An item with what a query asks for besides what is kept."""
-    if item["type"] != "reasoning" or "reasoning.encrypted_content" not in include:
+    if item.get("type") != "reasoning" or "reasoning.encrypted_content" not in include:
         return item
     text = "".join(part["text"] for part in item.get("content") or ())
     return {**item, "encrypted_content": item.get("encrypted_content") or seal("reasoning", text)}

@@ -48,7 +48,7 @@ async def test_unknown_fields_are_named_safely_in_a_warning(client: Any) -> None
         ("/v1/chat/completions", {**USER, "model": "x"}, 404, "model", "model_not_found"),
         ("/v1/chat/completions", {}, 400, "messages", "missing_required_parameter"),
         ("/v1/chat/completions", {**USER, "tools": []}, 400, "tools", "empty_array"),
-        ("/v1/chat/completions", {**USER, "store": True}, 400, "store", "unsupported_parameter"),
+        ("/v1/completions", {"prompt": "x", "store": True}, 400, "store", "unsupported_parameter"),
         (
             "/v1/chat/completions",
             {**USER, "temperature": 2.5},

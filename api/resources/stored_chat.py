@@ -1,0 +1,75 @@
+"""Routes of stored chat completions."""
+
+from __future__ import annotations
+
+import re
+
+import orjson
+from quart import Blueprint, Response, request
+
+from api.context import context, storage
+from api.json_body import read_json_object
+from api.protocol.responses.queries import CompletionsQuery, MessagesQuery
+from api.query import read_query
+from api.resources.answers import json_response
+from api.services import stored_chat
+from engine.errors import InvalidParameterError
+
+blueprint = Blueprint("stored_chat", __name__)
+
+MAX_PAIRS = 16
+_ONE = "/v1/chat/completions/<completion_id>"
+_PAIR = re.compile(r"metadata\[([^\]]{1,64})\]")
+
+
+@blueprint.get("/v1/chat/completions")
+async def list_completions() -> Response:
+    """Those that were kept, in pages."""
+    query = read_query(request, CompletionsQuery)
+    found = stored_chat.list_completions(context(), storage(), query, _wanted())
+    return _shown(await found)
+
+
+@blueprint.get(_ONE)
+async def retrieve(completion_id: str) -> Response:
+    """One of them."""
+    return _shown(await stored_chat.retrieve(context(), storage(), completion_id))
+
+
+@blueprint.post(_ONE)
+async def update(completion_id: str) -> Response:
+    """Change its metadata."""
+    body = await read_json_object(request)
+    return _shown(await stored_chat.update(context(), storage(), completion_id, body))
+
+
+@blueprint.delete(_ONE)
+async def remove(completion_id: str) -> Response:
+    """Delete it."""
+    return _shown(await stored_chat.remove(context(), storage(), completion_id))
+
+
+@blueprint.get(f"{_ONE}/messages")
+async def list_messages(completion_id: str) -> Response:
+    """The messages of its request, in pages."""
+    query = read_query(request, MessagesQuery)
+    found = stored_chat.list_messages(context(), storage(), completion_id, query)
+    return _shown(await found)
+
+
+def _wanted() -> dict[str, str]:
+    """`metadata[key]=value` of the query."""
+    pairs = {
+        found[1]: value
+        for name, value in request.args.items()
+        if (found := _PAIR.fullmatch(name)) is not None
+    }
+    if len(pairs) > MAX_PAIRS:
+        raise InvalidParameterError(
+            f"Invalid 'metadata': at most {MAX_PAIRS} pairs.", param="metadata"
+        )
+    return pairs
+
+
+def _shown(body: dict[str, object]) -> Response:
+    return json_response(orjson.dumps(body))
