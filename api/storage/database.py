@@ -13,7 +13,7 @@ import logging
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, event, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError
@@ -49,6 +49,8 @@ DRIVERS = {
 }
 """Schemes that an operator may write, and what they mean to SQLAlchemy."""
 
+Result = TypeVar("Result")
+
 log = logging.getLogger("servax.storage")
 
 
@@ -81,7 +83,7 @@ class Database:
         """
         with telling():
             async with self._reading() as session:
-                await _uninterrupted(session.connection())
+                await uninterrupted(session.connection())
                 yield session
 
     @asynccontextmanager
@@ -96,7 +98,7 @@ class Database:
         with telling():
             turn = self._writer if self._is_sqlite else nullcontext()
             async with turn, self._writing.begin() as session:
-                await _uninterrupted(session.connection())
+                await uninterrupted(session.connection())
                 yield session
 
     async def close(self) -> None:
@@ -145,12 +147,12 @@ def make_engine(url: str) -> AsyncEngine:
     return engine
 
 
-async def _uninterrupted(work: Coroutine[Any, Any, object]) -> None:
+async def uninterrupted(work: Coroutine[Any, Any, Result]) -> Result:
     """Wait for `work` to end even when this task is cancelled meanwhile: a connection that is given
     up half-made would leave its thread behind."""
     task = asyncio.create_task(work)
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
         raise

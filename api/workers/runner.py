@@ -21,7 +21,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
-from api.storage.database import Database
+from api.storage.database import Database, uninterrupted
 from api.storage.errors import StorageError
 from api.storage.leases import LeasedRow, LeaseLostError, claim, release
 from api.workers.job import Job
@@ -96,8 +96,7 @@ class JobRunner:
         self._is_stopping = True
         if self._looking is not None:
             self.wake()
-            await asyncio.wait({self._looking}, timeout=max(grace_s, 1.0))
-            self._looking.cancel()
+            await asyncio.wait({self._looking})
         for _, job in self._running.values():
             job.should_stop.set()
         if self._running and grace_s > 0:
@@ -167,7 +166,7 @@ class JobRunner:
         while failed_s < self._lease_ms / 1000:
             await asyncio.sleep(interval_s)
             try:
-                if not await job.beat(self._lease_ms):
+                if not await uninterrupted(job.beat(self._lease_ms)):
                     return
                 failed_s = 0.0
             except StorageError:

@@ -9,6 +9,7 @@ import json
 import pytest
 from quart.datastructures import FileStorage
 
+from api.access import RequestState
 from api.app import create_app, state_of
 from api.services.batches.names import ENDED
 from api.services.files.remove import sweep_files
@@ -309,7 +310,9 @@ async def test_beside_live_requests_few_lines_begin(world):
     gate = LiveFirst(world.state)
     await gate.enter()
     await gate.enter()
-    world.state.admission._working.add("live")
+    live = RequestState("req_live", "POST", 0.0)
+    world.state.admission.request_started(live)
+    world.state.admission.admit(live)
     third = asyncio.create_task(gate.enter())
     await asyncio.sleep(0.1)
     gate.leave()
@@ -321,7 +324,7 @@ async def test_beside_live_requests_few_lines_begin(world):
     fourth = asyncio.create_task(gate.enter())
     await asyncio.sleep(0.1)
     assert not fourth.done()
-    world.state.admission._working.clear()
+    world.state.admission.request_ended(live)
     async with asyncio.timeout(2):
         await fourth
 
