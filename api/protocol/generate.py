@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from api.protocol.base import THINKING_SWITCHES, RequestModel, SamplingFields, StreamOptions
+from api.protocol.management import MAX_REQUEST_IDS
 from api.protocol.structured import StructuredOutputs
 from api.protocol.usage import RequestMetrics, Usage
 
@@ -59,6 +60,13 @@ class GenerateTokensRequest(RequestModel):
         given = self.reasoning_parser_kwargs
         variables = {} if given is None else given.chat_template_kwargs
         return any(variables.get(name) is False for name in THINKING_SWITCHES)
+
+
+class AbortGenerationsRequest(RequestModel):
+    """The body of /inference/v1/abort_requests: `request_id`s of answers; an id that nobody has
+    ends nothing."""
+
+    request_ids: Annotated[list[str], pydantic.Field(max_length=MAX_REQUEST_IDS)]
 
 
 class WeightVersion(pydantic.BaseModel):

@@ -10,6 +10,7 @@ from api.resources.answers import respond
 from api.services.chat import create_chat_completion
 from api.services.chat_batch import create_batch_chat_completion
 from api.services.stored_chat import keeper
+from api.services.render import render_chat_completion
 from api.sse import run_unless_disconnected
 
 blueprint = Blueprint("chat", __name__)
@@ -29,4 +30,12 @@ async def chat_completions_batch() -> Response:
     """Answer several conversations."""
     body = await read_json_object(request)
     work = create_batch_chat_completion(context(), body, g.request_id)
+    return respond(await run_unless_disconnected(work))
+
+
+@blueprint.post("/v1/chat/completions/render")
+async def chat_completions_render() -> Response:
+    """What the conversation would give the engine."""
+    body = await read_json_object(request)
+    work = render_chat_completion(context(), body, g.request_id)
     return respond(await run_unless_disconnected(work))

@@ -8,6 +8,7 @@ from api.context import context
 from api.json_body import read_json_object
 from api.resources.answers import respond
 from api.services.completions import create_completion
+from api.services.render import render_completion
 from api.sse import run_unless_disconnected
 
 blueprint = Blueprint("completions", __name__)
@@ -18,4 +19,12 @@ async def completions() -> Response:
     """Continue one or several prompts."""
     body = await read_json_object(request)
     work = create_completion(context(), body, g.request_id)
+    return respond(await run_unless_disconnected(work))
+
+
+@blueprint.post("/v1/completions/render")
+async def completions_render() -> Response:
+    """What each prompt would give the engine."""
+    body = await read_json_object(request)
+    work = render_completion(context(), body, g.request_id)
     return respond(await run_unless_disconnected(work))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from quart import Blueprint, Response, g, request
 
+from api.auth import for_operator
 from api.context import context
 from api.json_body import read_json_object
 from api.resources.answers import respond
-from api.services.generate import generate_tokens
+from api.services.generate import abort_generations, generate_tokens
 from api.sse import run_unless_disconnected
 
 blueprint = Blueprint("inference", __name__)
@@ -18,3 +19,11 @@ async def generate() -> Response:
     """Continue a prompt of token ids."""
     body = await read_json_object(request)
     return respond(await run_unless_disconnected(generate_tokens(context(), body, g.request_id)))
+
+
+@blueprint.post("/inference/v1/abort_requests")
+@for_operator
+async def abort_requests() -> Response:
+    """End these requests."""
+    await abort_generations(context(), await read_json_object(request))
+    return Response(b"")

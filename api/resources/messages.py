@@ -7,7 +7,7 @@ from quart import Blueprint, Response, g, request
 from api.context import context
 from api.json_body import read_json_object
 from api.resources.answers import respond
-from api.services.anthropic.service import count_tokens, create_message
+from api.services.anthropic.service import count_tokens, create_message, render_message
 from api.sse import run_unless_disconnected
 
 blueprint = Blueprint("messages", __name__)
@@ -25,3 +25,10 @@ async def count() -> Response:
     """Count a conversation's tokens."""
     body = await read_json_object(request)
     return respond(await run_unless_disconnected(count_tokens(context(), body)))
+
+
+@blueprint.post("/v1/messages/render")
+async def render() -> Response:
+    """What the conversation would give the engine."""
+    body = await read_json_object(request)
+    return respond(await run_unless_disconnected(render_message(context(), body, g.request_id)))

@@ -10,7 +10,11 @@ from typing import Any
 import msgspec
 
 from api.context import ServerContext
-from api.protocol.generate import GenerateSampling, GenerateTokensRequest
+from api.protocol.generate import (
+    AbortGenerationsRequest,
+    GenerateSampling,
+    GenerateTokensRequest,
+)
 from api.protocol.later_fields import GENERATE, GENERATE_SAMPLING, refuse_later_fields
 from api.protocol.parse import parse_body
 from api.protocol.structured import StructuredFields
@@ -28,6 +32,7 @@ from api.services.requests import (
 from api.services.sampling import build_sampling, choose_max_tokens, num_sequences
 from api.services.structured import build_grammar
 from api.services.thinking import span_after, thinking_budget
+from engine.commands import EndRequests
 from engine.errors import InvalidParameterError
 from engine.request import GenerateRequest, Grammar, ReasoningSpan
 from engine.validation import verify_request
@@ -56,6 +61,14 @@ async def generate_tokens(
     source = merge([job.generation])
     events = ended(generate_events(job, await begin(source)), context.settings.error_format)
     return Answer(events=EventStream(events, source), unknown_fields=unknown)
+
+
+async def abort_generations(context: ServerContext, body: Mapping[str, Any]) -> None:
+    """End the requests with these ids; their answers end with the finish reason `abort`."""
+    parsed = parse_body(AbortGenerationsRequest, body, strict_fields=context.settings.strict_fields)
+    names = tuple(parsed.request.request_ids)
+    if names:  # to the engine, none at all would mean all of them
+        await context.engine.control(EndRequests(names))
 
 
 async def prepare(

@@ -69,6 +69,10 @@ class Tokenizer:
         )
         return [encoding.ids for encoding in encodings]
 
+    def offsets(self, text: str, *, add_special_tokens: bool = True) -> list[tuple[int, int]]:
+        """For each of the ids of `encode` the characters [start, end) of the text it stands for."""
+        return self._backend.encode(text, add_special_tokens=add_special_tokens).offsets
+
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of a whole sequence; ids that the tokenizer does not know give nothing."""
         known = [index for index in token_ids if 0 <= index <= _MAX_TOKEN_ID]

@@ -14,7 +14,7 @@ from api.errors import error_body
 from api.protocol.anthropic import CountTokensRequest, MessagesRequest
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.later_fields import ANTHROPIC, CHAT, refuse_later_fields
-from api.protocol.parse import parse_body
+from api.protocol.parse import Parsed, parse_body
 from api.services.anthropic.conversion import RENAMED, chat_body, prompt_fields
 from api.services.anthropic.wire import encode, message_events, whole_message
 from api.services.chat import prepare
@@ -22,6 +22,7 @@ from api.services.chat_job import ChatJob
 from api.services.events import EventStream, told
 from api.services.generation import begin, merge
 from api.services.naming import naming
+from api.services.render import render_job
 from api.services.rendering import render_chat
 from api.services.requests import Answer, verify_model
 from api.services.tool_plan import plan_tools, shown_tools
@@ -35,9 +36,7 @@ async def create_message(
     Raises:
         APIError, EngineError: the request was refused or failed.
     """
-    refuse_later_fields(body, ANTHROPIC)
-    strict = context.settings.strict_fields
-    parsed = parse_body(MessagesRequest, body, strict_fields=strict, known=ANTHROPIC)
+    parsed = _parsed(context, body)
     job = await _prepare(context, parsed.request, http_request_id)
     unknown = parsed.unknown + job.prompt.unused_variables
     if not parsed.request.stream:
@@ -45,6 +44,23 @@ async def create_message(
     source = merge([job.generation])
     events = _ended(message_events(job, await begin(source)))
     return Answer(events=EventStream(events, source), unknown_fields=unknown)
+
+
+async def render_message(
+    context: ServerContext, body: Mapping[str, Any], http_request_id: str | None = None
+) -> Answer:
+    """What these messages would give the engine, as a body for /inference/v1/generate.
+
+    Raises:
+        APIError, EngineError: the request was refused.
+    """
+    parsed = _parsed(context, body)
+    job = await _prepare(context, parsed.request, http_request_id)
+    with naming(_spell):
+        rendered = await render_job(job)
+    rendered["stream"] = bool(parsed.request.stream)
+    unknown = parsed.unknown + job.prompt.unused_variables
+    return Answer(body=orjson.dumps(rendered), unknown_fields=unknown)
 
 
 async def count_tokens(context: ServerContext, body: Mapping[str, Any]) -> Answer:
@@ -62,6 +78,12 @@ async def count_tokens(context: ServerContext, body: Mapping[str, Any]) -> Answe
         rendered = await render_chat(context, chat, shown_tools(context, plan_tools(chat)))
     answer = {"input_tokens": len(rendered.token_ids)}
     return Answer(body=orjson.dumps(answer), unknown_fields=parsed.unknown)
+
+
+def _parsed(context: ServerContext, body: Mapping[str, Any]) -> Parsed[MessagesRequest]:
+    refuse_later_fields(body, ANTHROPIC)
+    strict = context.settings.strict_fields
+    return parse_body(MessagesRequest, body, strict_fields=strict, known=ANTHROPIC)
 
 
 async def _prepare(

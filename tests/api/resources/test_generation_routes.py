@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from engine.commands import EndRequests
+
 USER = {"messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -87,3 +89,21 @@ async def test_tokens_go_there_and_back(client: Any) -> None:
     tokens = (await (await client.post("/tokenize", json={"prompt": "hello"})).get_json())["tokens"]
     back = await client.post("/detokenize", json={"tokens": tokens})
     assert await back.get_json() == {"prompt": "hello"}
+
+
+async def test_generations_are_ended_by_their_ids_and_never_all_at_once(
+    client: Any, speaker: Any
+) -> None:
+    path = "/inference/v1/abort_requests"
+    response = await client.post(path, json={"request_ids": ["generate-tokens-42"]})
+    assert (response.status_code, await response.get_data()) == (200, b"")
+    assert (await client.post(path, json={"request_ids": []})).status_code == 200
+    assert speaker.engine.commands == [EndRequests(("generate-tokens-42",))]
+
+
+@pytest.mark.parametrize("body", [{}, {"request_ids": None}, {"request_ids": [1]}])
+async def test_ending_generations_needs_ids(client: Any, speaker: Any, body: Any) -> None:
+    response = await client.post("/inference/v1/abort_requests", json=body)
+    assert response.status_code == 400
+    assert (await response.get_json())["error"]["param"].startswith("request_ids")
+    assert speaker.engine.commands == []

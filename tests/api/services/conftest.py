@@ -117,6 +117,7 @@ class SpeakingEngine:
         self.requests: list[GenerateRequest] = []
         self.aborted: list[tuple[int, ...]] = []
         self.closed: list[str] = []
+        self.commands: list[object] = []
         self.info = INFO
         self.stats = EngineStats()
         self.is_ready = True
@@ -146,6 +147,10 @@ class SpeakingEngine:
 
     async def abort(self, request_id: str, sequence_indices: Sequence[int] = ()) -> None:
         self.aborted.append(tuple(sequence_indices))
+
+    async def control(self, command: object, timeout_s: float | None = None) -> int:
+        self.commands.append(command)
+        return 0
 
     async def probe(self, timeout_s: float) -> float:
         return 0.0
