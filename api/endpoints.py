@@ -105,6 +105,22 @@ ENDPOINTS = (
     ),
     Endpoint(
         method="POST",
+        path="/v1/chat/completions/derender",
+        summary="What /inference/v1/generate gave as a chat's answer, or one event as a chunk.",
+        tag="Tokens",
+        body="api.protocol.derender:DerenderChatBody",
+        response="api.protocol.derender:DerenderedChat",
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/completions/derender",
+        summary="The same for a completion.",
+        tag="Tokens",
+        body="api.protocol.derender:DerenderCompletionBody",
+        response="api.protocol.derender:DerenderedCompletion",
+    ),
+    Endpoint(
+        method="POST",
         path="/invocations",
         summary="Whichever of the above the body's fields belong to (SageMaker).",
         tag="Generation",

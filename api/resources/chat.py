@@ -10,6 +10,7 @@ from api.resources.answers import respond
 from api.services.chat import create_chat_completion
 from api.services.chat_batch import create_batch_chat_completion
 from api.services.stored_chat import keeper
+from api.services.derender.chat import derender_chat
 from api.services.render import render_chat_completion
 from api.sse import run_unless_disconnected
 
@@ -39,3 +40,10 @@ async def chat_completions_render() -> Response:
     body = await read_json_object(request)
     work = render_chat_completion(context(), body, g.request_id)
     return respond(await run_unless_disconnected(work))
+
+
+@blueprint.post("/v1/chat/completions/derender")
+async def chat_completions_derender() -> Response:
+    """Token ids back to a chat's answer."""
+    body = await read_json_object(request)
+    return respond(await run_unless_disconnected(derender_chat(context(), body)))

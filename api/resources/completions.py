@@ -8,6 +8,7 @@ from api.context import context
 from api.json_body import read_json_object
 from api.resources.answers import respond
 from api.services.completions import create_completion
+from api.services.derender.completions import derender_completion
 from api.services.render import render_completion
 from api.sse import run_unless_disconnected
 
@@ -28,3 +29,10 @@ async def completions_render() -> Response:
     body = await read_json_object(request)
     work = render_completion(context(), body, g.request_id)
     return respond(await run_unless_disconnected(work))
+
+
+@blueprint.post("/v1/completions/derender")
+async def completions_derender() -> Response:
+    """Token ids back to a completion."""
+    body = await read_json_object(request)
+    return respond(await run_unless_disconnected(derender_completion(context(), body)))

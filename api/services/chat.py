@@ -16,7 +16,7 @@ from api.protocol.later_fields import CHAT, refuse_later_fields, refuse_media
 from api.protocol.parse import parse_body
 from api.services import beams
 from api.services.chat_grammar import build_chat_grammar
-from api.services.chat_job import ChatJob
+from api.services.chat_job import ChatJob, answering_role, echoed_text
 from api.services.chat_reading import (
     formats_of,
     make_reading,
@@ -189,8 +189,8 @@ async def prepare(
         generation=Generation(context, generate, settings, run),
         plan=plan,
         reading=make_reading(formats, request, plan, text),
-        role=_role(context, request),
-        echoed=_echoed(context, request),
+        role=answering_role(context, request),
+        echoed=echoed_text(context, request),
         num_top=sampling.num_alternatives if num_top is not None else None,
     )
 
@@ -210,20 +210,3 @@ def _num_top(request: ChatCompletionRequest) -> int | None:
             "Invalid 'top_logprobs': only allowed when 'logprobs' is true.", param="top_logprobs"
         )
     return None
-
-
-def _role(context: ServerContext, request: ChatCompletionRequest) -> str:
-    """As in vLLM: without a generation prompt the last message's role goes on."""
-    if request.add_generation_prompt:
-        return context.settings.response_role
-    return request.messages[-1].role
-
-
-def _echoed(context: ServerContext, request: ChatCompletionRequest) -> str:
-    """As in vLLM: the last message, if the answer continues its role."""
-    last = request.messages[-1]
-    if not request.echo or last.role != _role(context, request):
-        return ""
-    if isinstance(last.content, str):
-        return last.content
-    return "\n".join(part.plain_text for part in last.content or ())

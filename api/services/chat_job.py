@@ -79,3 +79,20 @@ class ChatJob(ChatAnswer):
 def given_if(flag: bool | None, value: Any) -> Any:
     """`value` if it was asked for, else None."""
     return value if flag else None
+
+
+def answering_role(context: ServerContext, request: ChatCompletionRequest) -> str:
+    """As in vLLM: without a generation prompt the last message's role goes on."""
+    if request.add_generation_prompt:
+        return context.settings.response_role
+    return request.messages[-1].role
+
+
+def echoed_text(context: ServerContext, request: ChatCompletionRequest) -> str:
+    """As in vLLM: the last message, if the answer continues its role."""
+    last = request.messages[-1]
+    if not request.echo or last.role != answering_role(context, request):
+        return ""
+    if isinstance(last.content, str):
+        return last.content
+    return "\n".join(part.plain_text for part in last.content or ())

@@ -16,7 +16,7 @@ from api.services import logprobs as wire
 from api.services.collect import Choice, collect
 from api.services.echo import Echo, make_echo
 from api.services.events import ChunkWriter
-from api.services.generation import Generation, metrics_of, usage_of
+from api.services.generation import Generation, Usage, metrics_of, usage_of
 from api.services.output import OutputChunk
 from api.services.rendering import RenderedPrompt
 from api.services.requests import Identity
@@ -56,18 +56,29 @@ async def whole_answer(job: CompletionJob) -> bytes:
             made = _choice(job, prompt_index, len(choices), choice, echo)
             choices.append(orjson.Fragment(orjson.dumps(made)))
             await asyncio.sleep(0)  # the scores of a long prompt must not hold up other requests
+    usage, metrics = usage_of(job.generations), metrics_of(job.generations)
+    return encode_answer(job.identity, choices, usage, metrics)
+
+
+def encode_answer(
+    identity: Identity,
+    choices: Sequence[Any],
+    usage: Usage,
+    metrics: dict[str, Any] | None = None,
+) -> bytes:
+    """The whole answer as JSON."""
     answer: dict[str, Any] = {
-        "id": job.identity.response_id,
+        "id": identity.response_id,
         "object": "text_completion",
-        "created": job.identity.created,
-        "model": job.identity.model,
+        "created": identity.created,
+        "model": identity.model,
         "choices": choices,
         "service_tier": "default",
-        "system_fingerprint": job.identity.fingerprint,
-        "usage": usage_of(job.generations).as_dict(),
+        "system_fingerprint": identity.fingerprint,
+        "usage": usage.as_dict(),
         "kv_transfer_params": None,
         "ec_transfer_params": None,
-        "metrics": metrics_of(job.generations),
+        "metrics": metrics,
     }
     return orjson.dumps(answer)
 
@@ -77,16 +88,29 @@ def _choice(
 ) -> dict[str, Any]:
     generation = job.generations[prompt_index]
     prompt_ids = job.prompts[prompt_index].shown_token_ids
+    logprobs = _logprobs(job, prompt_index, choice, echo, 0)
+    members = choice_members(job.request, index, choice, logprobs, echo.text if echo else "")
     scores = wire.prompt_logprobs(job.context.tokenizer, generation.prompt_logprobs)
+    members["prompt_logprobs"] = scores
+    members["prompt_token_ids"] = prompt_ids if job.request.return_token_ids else None
+    return members
+
+
+def choice_members(
+    request: CompletionRequest,
+    index: int,
+    choice: Choice,
+    logprobs: dict[str, Any] | None,
+    echoed: str = "",
+) -> dict[str, Any]:
+    """One choice on the wire, but for what is told of its prompt."""
     return {
         "index": index,
-        "text": (echo.text if echo else "") + choice.text,
-        "logprobs": _logprobs(job, prompt_index, choice, echo, 0),
+        "text": echoed + choice.text,
+        "logprobs": logprobs,
         "finish_reason": choice.finish_reason,
         "stop_reason": choice.stop_reason,
-        "token_ids": choice.token_ids if job.request.return_token_ids else None,
-        "prompt_logprobs": scores,
-        "prompt_token_ids": prompt_ids if job.request.return_token_ids else None,
+        "token_ids": choice.token_ids if request.return_token_ids else None,
         "routed_experts": None,
     }
 

@@ -42,15 +42,8 @@ class ChunkWriter:
         options: StreamOptions | None,
         settings: ServerSettings,
     ) -> None:
-        head = {
-            "id": identity.response_id,
-            "object": object_name,
-            "created": identity.created,
-            "model": identity.model,
-            "service_tier": "default",
-            "system_fingerprint": identity.fingerprint,
-        }
-        self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":['
+        head = orjson.dumps(chunk_head(identity, object_name))
+        self._head = b"data: " + head[:-1] + b',"choices":['
         has_options = options is not None
         self.includes_usage = settings.enable_force_include_usage or (
             has_options and bool(options.include_usage)
@@ -86,6 +79,18 @@ class ChunkWriter:
         if self.is_usage_continuous and usage is not None:
             return b',"usage":' + orjson.dumps(usage.as_dict())
         return b',"usage":null' if self.includes_usage else b""
+
+
+def chunk_head(identity: Identity, object_name: str) -> dict[str, Any]:
+    """What all chunks of an answer begin with."""
+    return {
+        "id": identity.response_id,
+        "object": object_name,
+        "created": identity.created,
+        "model": identity.model,
+        "service_tier": "default",
+        "system_fingerprint": identity.fingerprint,
+    }
 
 
 class EventStream:

@@ -47,8 +47,13 @@ def make_identity(
 ) -> Identity:
     """The identity of a new answer. A `request_id` in the body overrules the header's."""
     given = request.request_id or http_request_id or secrets.token_hex(8)
+    return identify(context, f"{prefix}-{given}")
+
+
+def identify(context: ServerContext, response_id: str) -> Identity:
+    """The identity of a new answer with this id."""
     return Identity(
-        response_id=f"{prefix}-{given}",
+        response_id=response_id,
         created=int(time.time()),
         model=context.model_names[0],
         fingerprint=context.settings.fingerprint_value or context.engine.info.fingerprint,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import orjson
@@ -81,12 +81,8 @@ async def detokenize(context: ServerContext, body: Mapping[str, Any]) -> Answer:
     tokens: Any = parsed.request.tokens
     is_many = bool(tokens) and isinstance(tokens[0], list)
     lists = cast(list[list[int]], tokens if is_many else [tokens])
-    size = max(context.tokenizer.vocab_size, context.engine.info.vocab_size)
     for ids in lists:
-        outside = max(ids, default=0)
-        if outside >= size:
-            message = f"Token id {outside} is out of vocabulary (size {size})."
-            raise InvalidParameterError(message, param="tokens")
+        verify_known_ids(context, ids, "tokens")
 
     def work() -> list[str]:
         return [context.tokenizer.decode(ids, skip_special_tokens=False) for ids in lists]
@@ -95,6 +91,15 @@ async def detokenize(context: ServerContext, body: Mapping[str, Any]) -> Answer:
     texts = await asyncio.to_thread(work) if is_long else work()
     answer = {"prompt": texts if is_many else texts[0]}
     return Answer(body=orjson.dumps(answer), unknown_fields=parsed.unknown)
+
+
+def verify_known_ids(context: ServerContext, token_ids: Sequence[int], param: str) -> None:
+    """Raise InvalidParameterError for an id that neither tokenizer nor model has."""
+    size = max(context.tokenizer.vocab_size, context.engine.info.vocab_size)
+    outside = max(token_ids, default=0)
+    if outside >= size:
+        message = f"Token id {outside} is out of vocabulary (size {size})."
+        raise InvalidParameterError(message, param=param)
 
 
 async def _token_lists(context: ServerContext, request: TokenizeRequest) -> list[list[int]]:

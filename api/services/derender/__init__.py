@@ -1,0 +1,1 @@
+"""From token ids back to answers: `*/derender`."""
