@@ -7,14 +7,19 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from api.protocol.base import THINKING_SWITCHES, RequestModel, SamplingFields, StreamOptions
+from api.protocol.chat import ResponseMessage
 from api.protocol.management import MAX_REQUEST_IDS
 from api.protocol.structured import StructuredOutputs
+from api.protocol.tools import FunctionChoice, Tools
 from api.protocol.usage import RequestMetrics, Usage
 
 TokenIds = Annotated[
     list[Annotated[int, pydantic.Field(ge=0, le=2**63 - 1)]],
     pydantic.Field(min_length=1, fail_fast=True),
 ]
+
+
+OutputMode = Literal["tokens", "text", "derender"]
 
 
 class GenerateSampling(SamplingFields):
@@ -32,11 +37,29 @@ class ReasoningParserFields(RequestModel):
     chat_template_kwargs: dict[str, Any] = pydantic.Field(default_factory=dict[str, Any])
 
 
+class ParseContext(RequestModel):
+    """What a chat request would say of reading its answers; the prompt says the rest.
+
+    Attributes:
+        chat_template_kwargs: of the prompt's rendering. Whether it opened the model's thoughts is
+            seen in the prompt itself.
+        history_tool_call_cnt: calls in the prompt; no id made here counts calls.
+    """
+
+    tools: Tools | None = None
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | None = "none"
+    parallel_tool_calls: bool | None = True
+    include_reasoning: bool = True
+    chat_template_kwargs: dict[str, Any] = pydantic.Field(default_factory=dict[str, Any])
+    history_tool_call_cnt: Annotated[int, pydantic.Field(ge=0, le=2**31 - 1)] = 0
+
+
 class GenerateTokensRequest(RequestModel):
     """The body.
 
     Attributes:
-        output_mode: `tokens` alone, or `text` beside them.
+        output_mode: `tokens` alone, `text` beside them, or with `derender` a chat's message.
+        parse_context: how messages are read, with `derender`.
         return_token_ids: the prompt's ids come back as well.
         reasoning_ended: the prompt has left the thoughts, or not; null: its ids tell.
     """
@@ -47,7 +70,8 @@ class GenerateTokensRequest(RequestModel):
     request_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    output_mode: Literal["tokens", "text"] = "tokens"
+    output_mode: OutputMode = "tokens"
+    parse_context: ParseContext | None = None
     return_token_ids: bool | None = None
     cache_salt: Annotated[str, pydantic.Field(min_length=1, max_length=1024)] | None = None
     priority: int | None = 0
@@ -78,10 +102,10 @@ class WeightVersion(pydantic.BaseModel):
 
 
 class GenerateChoice(pydantic.BaseModel):
-    """One continuation; `text` only in mode `text`."""
+    """One continuation; `text` and `message` in their modes alone."""
 
     index: int
-    finish_reason: Literal["stop", "length", "repetition", "abort"] | None
+    finish_reason: Literal["stop", "length", "repetition", "abort", "tool_calls"] | None
     stop_reason: str | int | None
     token_ids: list[int]
     routed_experts: None
@@ -89,6 +113,7 @@ class GenerateChoice(pydantic.BaseModel):
     weight_versions: list[WeightVersion] | None
     logprobs: dict[str, Any] | None
     text: str | None = None
+    message: ResponseMessage | None = None
 
 
 class GenerateTokensResponse(pydantic.BaseModel):
@@ -105,5 +130,5 @@ class GenerateTokensResponse(pydantic.BaseModel):
     metrics: RequestMetrics | None
     kv_transfer_params: None
     ec_transfer_params: None
-    output_mode: Literal["tokens", "text"]
+    output_mode: OutputMode
     choices: list[GenerateChoice]

@@ -69,7 +69,6 @@ GENERATE: dict[str, Neutral] = {
     "token_offsets": _OFF,
     "features": _OFF,
     "content_parts": _OFF,
-    "parse_context": _OFF,
     "kv_transfer_params": _OFF,
     "ec_transfer_params": _OFF,
 }

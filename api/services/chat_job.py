@@ -90,8 +90,10 @@ def answering_role(context: ServerContext, request: ChatCompletionRequest) -> st
 
 def echoed_text(context: ServerContext, request: ChatCompletionRequest) -> str:
     """As in vLLM: the last message, if the answer continues its role."""
+    if not request.echo:
+        return ""
     last = request.messages[-1]
-    if not request.echo or last.role != answering_role(context, request):
+    if last.role != answering_role(context, request):
         return ""
     if isinstance(last.content, str):
         return last.content

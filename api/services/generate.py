@@ -19,6 +19,7 @@ from api.protocol.later_fields import GENERATE, GENERATE_SAMPLING, refuse_later_
 from api.protocol.parse import parse_body
 from api.protocol.structured import StructuredFields
 from api.services.events import EventStream, ended
+from api.services.generate_derender import derendering
 from api.services.generate_wire import GenerateJob, generate_events, whole_answer
 from api.services.generation import Generation, begin, merge
 from api.services.naming import naming, within
@@ -55,6 +56,7 @@ async def generate_tokens(
     strict = context.settings.strict_fields
     parsed = parse_body(GenerateTokensRequest, body, strict_fields=strict, known=GENERATE)
     unknown = parsed.unknown + _unknown_sampling(body, strict)
+    _verify_mode(parsed.request, body)
     job = await prepare(context, parsed.request, http_request_id)
     if not parsed.request.stream:
         return Answer(body=await whole_answer(job), unknown_fields=unknown)
@@ -87,8 +89,26 @@ async def prepare(
     unique_id = f"{request_id}-0-{secrets.token_hex(4)}"
     generate = msgspec.structs.replace(generate, request_id=unique_id)
     verify_request(generate, context.engine.info, prompt_param="token_ids")
-    settings = OutputSettings.of(request.sampling_params, context.settings.stream_interval)
-    return GenerateJob(context, request, request_id, Generation(context, generate, settings))
+    answering = await derendering(context, request, request_id)
+    interval = context.settings.stream_interval
+    plain = OutputSettings.of(request.sampling_params, interval)
+    settings = answering.settings if answering else plain
+    generation = Generation(context, generate, settings)
+    return GenerateJob(context, request, request_id, generation, answering)
+
+
+def _verify_mode(request: GenerateTokensRequest, body: Mapping[str, Any]) -> None:
+    """Raise InvalidParameterError for fields that do not go with the output mode."""
+    mode = request.output_mode
+    if mode == "derender" and request.stream:
+        message = "Invalid 'output_mode': 'derender' is only allowed when 'stream' is false."
+        raise InvalidParameterError(message, param="output_mode")
+    if mode != "derender" and request.parse_context is not None:
+        message = "Invalid 'parse_context': only allowed with the output mode 'derender'."
+        raise InvalidParameterError(message, param="parse_context")
+    if mode != "tokens" and _object(body["sampling_params"]).get("detokenize") is False:
+        message = f"Invalid 'sampling_params.detokenize': the output mode is '{mode}'."
+        raise InvalidParameterError(message, param="sampling_params.detokenize")
 
 
 async def _grammar(

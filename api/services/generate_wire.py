@@ -14,6 +14,8 @@ from api.context import ServerContext
 from api.protocol.generate import GenerateTokensRequest
 from api.services import logprobs as wire
 from api.services.collect import Choice, collect
+from api.services.derender.answering import Answering
+from api.services.generate_derender import derendered_members
 from api.services.generation import Generation, metrics_of, usage_of
 from api.services.output import OutputChunk
 from engine.request import SamplingParams, TokenLogprobs
@@ -23,12 +25,17 @@ WEIGHT_VERSION = "default"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GenerateJob:
-    """A request that was accepted."""
+    """A request that was accepted.
+
+    Attributes:
+        answering: how messages are read; only with the output mode `derender`.
+    """
 
     context: ServerContext
     request: GenerateTokensRequest
     request_id: str
     generation: Generation
+    answering: Answering | None
 
 
 async def whole_answer(job: GenerateJob) -> bytes:
@@ -68,6 +75,8 @@ def _choice(job: GenerateJob, index: int, piece: Choice | OutputChunk) -> dict[s
     }
     if job.request.output_mode == "text":
         choice["text"] = piece.text
+    if job.answering is not None and isinstance(piece, Choice):
+        choice |= derendered_members(job.answering, index, piece)
     return choice
 
 

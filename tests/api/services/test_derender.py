@@ -174,6 +174,24 @@ async def test_a_model_without_formats_needs_no_chat_request(saying: Any) -> Non
     assert caught.value.param == "chat_request"
 
 
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_the_output_mode_derender_gives_messages_beside_tokens(
+    saying: Any, name: str
+) -> None:
+    formats = CODER if name == "xml" else BOTH
+    direct = await saying(ANSWERS[name], formats=formats).chat(**CALLING, stop=["warm"])
+    context = saying(ANSWERS[name], formats=formats).context
+    rendered = body_of(await render_chat_completion(context, {**CALLING, "stop": ["warm"]}))
+    parse = {"tools": TOOLS, "tool_choice": "auto"}
+    fields = {"output_mode": "derender", "parse_context": parse}
+    generated = body_of(await generate_tokens(context, rendered | fields))
+    choice, wanted = generated["choices"][0], without_ids(direct)["choices"][0]
+    assert without_ids({"choices": [choice]})["choices"][0]["message"] == wanted["message"]
+    assert choice["finish_reason"] == wanted["finish_reason"]
+    assert choice["token_ids"]
+    assert generated["usage"] == direct["usage"]
+
+
 @pytest.mark.parametrize("wish", [{}, {"n": 2, "logprobs": 1}, {"stop": ["lo"], "n": 2}])
 async def test_derendered_completions_are_the_direct_answer(
     speaking: Any, wish: dict[str, Any]
