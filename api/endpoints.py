@@ -121,6 +121,14 @@ ENDPOINTS = (
     ),
     Endpoint(
         method="POST",
+        path="/generative_scoring",
+        summary="How likely labels are to come next, after a query with each of some items (vLLM).",
+        tag="Generation",
+        body="api.protocol.generative_scoring:GenerativeScoringRequest",
+        response="api.protocol.generative_scoring:GenerativeScoringResponse",
+    ),
+    Endpoint(
+        method="POST",
         path="/invocations",
         summary="Whichever of the above the body's fields belong to (SageMaker).",
         tag="Generation",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from api.json_body import MAX_CONTAINERS, MAX_ELEMENTS, MAX_KEYS
 from api.protocol.chat import MAX_BATCH
 from api.protocol.completions import MAX_PROMPTS
+from api.protocol.generative_scoring import MAX_ITEMS
 from api.protocol.messages import MAX_MESSAGES
 from api.protocol.tokenize import MAX_TEXTS
 from api.services.completions import MAX_CHOICES
@@ -37,6 +38,7 @@ LIMITS: tuple[tuple[str, str], ...] = (
     ),
     ("`messages`", f"{MAX_MESSAGES:,}"),
     ("conversations of one /v1/chat/completions/batch", f"{MAX_BATCH:,}"),
+    ("items of one /generative_scoring", f"{MAX_ITEMS:,}"),
     ("`chat_template`", f"{MAX_TEMPLATE_CHARACTERS:,} characters"),
     ("prompts of one completion", f"{MAX_PROMPTS:,}"),
     ("prompts times sequences of one completion", f"{MAX_CHOICES:,}"),
@@ -62,6 +64,7 @@ LIMITS: tuple[tuple[str, str], ...] = (
     ),
     ("`prompt_embeds`", "as many rows as the model's context has tokens, within the body's limit"),
     ("`logprob_token_ids`", f"{engine_request.MAX_LOGPROB_TOKEN_IDS}, with `logprobs`"),
+    ("`label_token_ids`", f"{engine_request.MAX_LOGPROB_TOKEN_IDS}"),
     ("texts of one /tokenize, lists of one /detokenize", f"{MAX_TEXTS:,}"),
     *(
         (f"`{name}`", _shown(RANGES[name]) + (", or -1 for off" if name == "top_k" else ""))

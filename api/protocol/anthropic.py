@@ -172,7 +172,14 @@ class MessageResponse(pydantic.BaseModel):
     usage: MessageUsage
 
 
+class CountedContext(pydantic.BaseModel):
+    """Tokens before anything was edited out of the conversation, which never happens here."""
+
+    original_input_tokens: int
+
+
 class CountTokensResponse(pydantic.BaseModel):
     """Tokens of the prompt."""
 
     input_tokens: int
+    context_management: CountedContext

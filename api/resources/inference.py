@@ -1,4 +1,4 @@
-"""Routes of vLLM's token interface."""
+"""Routes of vLLM's that OpenAI has nothing like."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from api.context import context
 from api.json_body import read_json_object
 from api.resources.answers import respond
 from api.services.generate import abort_generations, generate_tokens
+from api.services.generative_scoring import score
 from api.sse import run_unless_disconnected
 
 blueprint = Blueprint("inference", __name__)
@@ -27,3 +28,10 @@ async def abort_requests() -> Response:
     """End these requests."""
     await abort_generations(context(), await read_json_object(request))
     return Response(b"")
+
+
+@blueprint.post("/generative_scoring")
+async def generative_scoring() -> Response:
+    """Score items by the next token."""
+    body = await read_json_object(request)
+    return respond(await run_unless_disconnected(score(context(), body, g.request_id)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from api.protocol.base import SamplingFields
-from engine.errors import InvalidParameterError
 from engine.request import GenerateRequest
 
 _RESOLVED = (
@@ -27,11 +26,7 @@ _FINAL_ONLY, _DELTA = 2, 1
 
 
 def rendered_sampling(request: SamplingFields, generate: GenerateRequest) -> dict[str, Any]:
-    """The sampling of a request for /inference/v1/generate.
-
-    Raises:
-        InvalidParameterError: the answer is held to a grammar that begins after thoughts.
-    """
+    """The sampling of a request for /inference/v1/generate."""
     is_streamed = bool(getattr(request, "stream", False))
     sampling = {
         **_asked_for(request),
@@ -45,7 +40,8 @@ def rendered_sampling(request: SamplingFields, generate: GenerateRequest) -> dic
         "skip_reading_prefix_cache": False,
     }
     if generate.grammar is not None:
-        sampling["structured_outputs"] = {"grammar": _grammar_text(generate)}
+        # where the prompt has opened thoughts, /inference/v1/generate too begins it after them
+        sampling["structured_outputs"] = {"grammar": generate.grammar.source}
     return {name: value for name, value in sampling.items() if value is not None}
 
 
@@ -53,16 +49,3 @@ def _asked_for(request: SamplingFields) -> dict[str, Any]:
     """Fields with other values than when they are not given."""
     given = request.model_dump(exclude_defaults=True, exclude_none=True)
     return {name: given[name] for name in SamplingFields.model_fields if name in given}
-
-
-def _grammar_text(generate: GenerateRequest) -> str:
-    grammar = generate.grammar
-    assert grammar is not None
-    if grammar.begins_after:
-        raise InvalidParameterError(
-            f"Invalid '{grammar.param}': it cannot be rendered where the prompt has opened the "
-            "model's thoughts; turn thinking off.",
-            param=grammar.param,
-            code="unsupported_value",
-        )
-    return grammar.source

@@ -76,7 +76,9 @@ async def count_tokens(context: ServerContext, body: Mapping[str, Any]) -> Answe
     with naming(_spell):
         chat = _chat_request({"model": request.model} | _given(context, request))
         rendered = await render_chat(context, chat, shown_tools(context, plan_tools(chat)))
-    answer = {"input_tokens": len(rendered.token_ids)}
+    count = len(rendered.token_ids)
+    # nothing is ever edited out of a conversation
+    answer = {"input_tokens": count, "context_management": {"original_input_tokens": count}}
     return Answer(body=orjson.dumps(answer), unknown_fields=parsed.unknown)
 
 

@@ -117,7 +117,9 @@ async def prompt_ids(speaker: Any, **fields: Any) -> tuple[int, ...]:
 async def test_counted_tokens_are_those_of_the_prompt(saying: Any, fields: dict[str, Any]) -> None:
     speaker = saying("hello")
     body = {name: value for name, value in {**ASK, **fields}.items() if name != "max_tokens"}
-    counted = json.loads((await count_tokens(speaker.context, body)).body)["input_tokens"]
+    answer = json.loads((await count_tokens(speaker.context, body)).body)
+    counted = answer["input_tokens"]
+    assert answer["context_management"] == {"original_input_tokens": counted}
     assert counted == len(await prompt_ids(speaker, **fields))
 
 

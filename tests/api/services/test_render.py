@@ -7,6 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
+from api.model_formats import ModelFormats
+from api.parsers.reasoning import REASONING_PARSERS
 from api.services.anthropic.service import render_message
 from api.services.generate import generate_tokens
 from api.services.render import render_chat_completion, render_completion
@@ -110,13 +112,23 @@ async def test_salts_stay_apart(speaking: Any) -> None:
     assert both["cache_salt"] not in ("a", "b", None)
 
 
-async def test_a_grammar_is_rendered_with_its_source(speaking: Any) -> None:
-    direct, speaker = speaking("hello"), speaking("hello")
-    wish = {"structured_outputs": {"choice": ["hello", "no"]}}
+QWEN = ModelFormats(reasoning=REASONING_PARSERS["qwen3"])
+CHOICE = {"structured_outputs": {"choice": ["hello", "no"]}}
+
+
+@pytest.mark.parametrize("start", ["", "<think>"])
+async def test_a_grammar_is_rendered_whether_thoughts_are_open_or_not(
+    speaking: Any, start: str
+) -> None:
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}" + start
+    wish = {**CHOICE, "thinking_token_budget": 9}
+    direct, speaker = (speaking("hello", template=template, formats=QWEN) for _ in range(2))
     await direct.chat(**wish)
-    rendered = await chat(speaker, **wish)
-    source = direct.engine.requests[0].grammar.source
-    assert rendered["sampling_params"]["structured_outputs"] == {"grammar": source}
+    wanted, got = direct.engine.requests[0], await engine_gets(speaker, await chat(speaker, **wish))
+    assert got.grammar.source == wanted.grammar.source
+    assert bool(got.grammar.begins_after) == bool(wanted.grammar.begins_after) == bool(start)
+    assert got.sampling.thinking_token_budget == wanted.sampling.thinking_token_budget == 9
+    assert got.reasoning == wanted.reasoning
 
 
 async def test_anthropics_messages_are_rendered_too(speaking: Any) -> None:
