@@ -84,6 +84,28 @@ def to_profiler_config(word: str) -> dict[str, Any]:
     return to_json_object(word) if word.startswith("{") else {"torch_profiler_dir": word}
 
 
+STRUCTURED_OUTPUTS_KEYS: dict[str, tuple[object, ...]] = {
+    "backend": ("auto", "guidance", "llguidance", "xgrammar", "outlines", "lm-format-enforcer"),
+    "disable_fallback": (True, False),
+    "disable_any_whitespace": (True, False),
+    "disable_additional_properties": (True, False),
+    "enable_in_reasoning": (False,),
+}
+"""vLLM's keys and what each may be: llguidance serves all backends, and thoughts stay free."""
+
+
+def to_structured_outputs_config(word: str) -> dict[str, Any]:
+    """vLLM's object."""
+    config = to_json_object(word)
+    for key, value in config.items():
+        allowed = STRUCTURED_OUTPUTS_KEYS.get(key)
+        if allowed is None:
+            raise fail(f"{key!r} is not one of {', '.join(STRUCTURED_OUTPUTS_KEYS)}")
+        if type(value) is not type(allowed[0]) or value not in allowed:
+            raise fail(f"{key!r} must be one of {', '.join(map(json.dumps, allowed))}")
+    return config
+
+
 def to_words(word: str) -> tuple[str, ...]:
     """One word, or a JSON list of words as vLLM takes for origins."""
     if not word.startswith("["):
@@ -162,6 +184,7 @@ PATH = Kind("PATH", str)
 WORDS = Kind("TEXT", to_words, is_list=True)
 NAMES = Kind("TEXT", to_names, is_list=True)
 JSON = Kind("JSON", to_json_object, is_json=True)
+STRUCTURED_OUTPUTS = Kind("JSON", to_structured_outputs_config, is_json=True)
 PROFILER = Kind("JSON|PATH", to_profiler_config, is_json=True)
 MODEL_LEN = Kind("SIZE|auto", to_model_len)
 SECONDS = number(0.0, 1e7)

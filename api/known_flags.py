@@ -9,7 +9,8 @@ from __future__ import annotations
 ALWAYS_ON = frozenset(
     """
     enable-prompt-tokens-details enable-request-id-headers enable-server-load-tracking
-    enable-chunked-prefill async-scheduling enable-sleep-mode disable-uvicorn-access-log
+    enable-scale-out enable-chunked-prefill async-scheduling enable-sleep-mode
+    disable-uvicorn-access-log
     """.split()
 )
 """What these ask for is what servax always does."""
@@ -35,7 +36,7 @@ BOOLEANS = ALWAYS_ON | frozenset(
     scheduler-reserve-full-isl disable-hybrid-kv-cache-manager enable-flashinfer-autotune
     monokernel aggregate-engine-logging fail-on-environ-validation
     trust-request-mm-kwargs enable-log-outputs enable-log-deltas
-    cohere-is-reasoning-model log-error-stack tokens-only enable-scale-out
+    cohere-is-reasoning-model log-error-stack tokens-only
     enable-ssl-refresh enable-offline-docs
     enable-flash-late-interaction headless grpc disable-log-requests use-v2-block-manager
     disable-frontend-multiprocessing enable-reasoning enable-azure-api
@@ -78,10 +79,10 @@ VALUES = frozenset(
     linear-backend sparse-indexer-topk-backend speculative-config spec-method spec-model
     spec-tokens watermark-config diffusion-config kv-transfer-config kv-events-config
     ec-transfer-config ec-manager-config compilation-config attention-config engram-config
-    reasoning-config kernel-config additional-config structured-outputs-config aux-output-config
+    reasoning-config kernel-config additional-config aux-output-config
     watchdog-config optimization-level performance-mode weight-transfer-config
     gdn-prefill-backend kda-prefill-backend kda-decode-backend lora-modules
-    chat-template-content-format tool-parser-plugin
+    tool-parser-plugin
     tool-strict-level tool-server max-log-len cohere-format anthropic-disabled-thinking-effort
     fingerprint-mode grpc-port data-parallel-supervisor-port
     dp-supervisor-probe-interval-s dp-supervisor-probe-timeout-s

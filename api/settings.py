@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any, Literal
 
 ErrorFormat = Literal["openai", "vllm"]
+ContentFormat = Literal["auto", "string", "openai"]
 ResponsesEventDialect = Literal["openai", "openresponses", "seed"]
 
 DEFAULT_MAX_FILE_BYTES = 8 * 2**30
@@ -50,6 +51,9 @@ class ServerSettings:
         generation_config: `auto`, `vllm` (ignore the model's file), or a folder.
         override_generation_config: sampling defaults laid over the model's.
         chat_template: path or text of a Jinja template; "" = the model's own.
+        chat_template_content_format: what templates take as a message's content: one text, parts as
+            OpenAI has them, or whatever they read.
+        structured_outputs_config: vLLM's object; how JSON may look where requests say nothing.
         data_dir: folder of database and files; "" = `api.storage.folder` chooses.
         database_url: of the database; "" = SQLite in the data folder.
         max_file_bytes: largest file that can be uploaded.
@@ -116,6 +120,8 @@ class ServerSettings:
     chat_template: str = ""
     default_chat_template_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     trust_request_chat_template: bool = False
+    chat_template_content_format: ContentFormat = "auto"
+    structured_outputs_config: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     reasoning_effort_map: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     tool_call_parser: str = "auto"
     reasoning_parser: str = "auto"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.flag_types import BOOLEAN, SECONDS, TEXT, choice, integer
+from api.flag_types import BOOLEAN, SECONDS, STRUCTURED_OUTPUTS, TEXT, choice, integer
 from api.flags.flag import Flag
 
 ANSWERS = "Answers"
@@ -110,5 +110,13 @@ FLAGS = (
         fields=("server.responses_compatibility_mode",),
         help="/v1/responses refuses fields that OpenAI does not have, and a request_id that is "
         "not the header X-Request-Id.",
+    ),
+    Flag(
+        name="structured-outputs-config",
+        kind=STRUCTURED_OUTPUTS,
+        group=ANSWERS,
+        fields=("server.structured_outputs_config",),
+        help="A JSON object. `disable_any_whitespace` and `disable_additional_properties` hold "
+        "JSON to that where requests have no options of their own; every `backend` is llguidance.",
     ),
 )

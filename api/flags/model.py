@@ -123,4 +123,12 @@ FLAGS = (
         fields=("server.default_chat_template_kwargs",),
         help="Variables given to the chat template unless a request sets them.",
     ),
+    Flag(
+        name="chat-template-content-format",
+        kind=choice("auto", "string", "openai"),
+        group=MODEL,
+        fields=("server.chat_template_content_format",),
+        help="Give templates each message's content as one text, or as OpenAI's parts; auto goes "
+        "by how the template reads it.",
+    ),
 )

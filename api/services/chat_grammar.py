@@ -19,7 +19,7 @@ from api.parsers.tools import ToolFormat
 from api.protocol.chat import ChatCompletionRequest
 from api.services.answer_grammar import Enforced, combined
 from api.services.chat_reading import tool_specs
-from api.services.structured import find_wanted, make_grammar, verified
+from api.services.structured import default_options, find_wanted, make_grammar, verified
 from api.services.template_variables import is_thinking_off
 from api.services.thinking import mark_ids
 from api.services.tool_plan import ToolPlan, is_strict, tool_name
@@ -42,7 +42,7 @@ async def build_chat_grammar(
     Raises:
         InvalidParameterError: what is asked for cannot be enforced, or not together.
     """
-    wanted, reasoning = find_wanted(request), formats.reasoning
+    wanted, reasoning = find_wanted(request, default_options(context)), formats.reasoning
     may_think = not is_open and not is_thinking_off(context, request)
     enforced = Enforced(
         formats=formats,

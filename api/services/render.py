@@ -32,7 +32,11 @@ NOT_RENDERED: Mapping[str, Neutral] = {
     "use_beam_search": (None, False),
     "best_of": (None,),
 }
-NOT_RENDERED_COMPLETIONS: Mapping[str, Neutral] = {**NOT_RENDERED, "echo": (None, False)}
+NOT_RENDERED_COMPLETIONS: Mapping[str, Neutral] = {
+    **NOT_RENDERED,
+    "echo": (None, False),
+    "prompt_embeds": (None, []),
+}
 """Fields that one call of /inference/v1/generate cannot answer, with the values that ask for
 nothing."""
 REASON = "cannot be rendered: /inference/v1/generate could not answer it"

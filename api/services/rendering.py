@@ -63,7 +63,7 @@ async def render_chat(
     )
 
     def work() -> RenderedPrompt:
-        text = _apply(template, request, variables, template_tools(tools))
+        text = _apply(context, template, request, variables, template_tools(tools))
         ids = encode_prompt(
             context.tokenizer,
             text,
@@ -108,13 +108,15 @@ def choose_template(context: ServerContext, given: str | None) -> ChatTemplate:
 
 
 def _apply(
+    context: ServerContext,
     template: ChatTemplate,
     request: ChatCompletionRequest | TokenizeRequest,
     variables: dict[str, Any],
     tools: list[dict[str, Any]],
 ) -> str:
+    content_format = context.settings.chat_template_content_format
     messages = [
-        template_message(message, template, f"messages[{index}]")
+        template_message(message, template, f"messages[{index}]", content_format)
         for index, message in enumerate(request.messages or ())
     ]
     documents = request.documents if isinstance(request, ChatCompletionRequest) else None

@@ -52,7 +52,7 @@ async def build_grammar(context: ServerContext, request: StructuredFields) -> Gr
         InvalidParameterError: two sources at once, a source that is no such thing, or one that
             cannot be enforced; `param` names the field.
     """
-    wanted = find_wanted(request)
+    wanted = find_wanted(request, default_options(context))
     if wanted is None:
         return None
     return await verified(
@@ -76,8 +76,20 @@ async def verified(
         raise InvalidParameterError(message, param=param, code="invalid_grammar") from None
 
 
-def find_wanted(request: StructuredFields) -> Wanted | None:
+def default_options(context: ServerContext) -> JsonOptions:
+    """`--structured-outputs-config`."""
+    config = context.settings.structured_outputs_config
+    return JsonOptions(
+        any_whitespace=not config.get("disable_any_whitespace", False),
+        additional_properties=not config.get("disable_additional_properties", False),
+    )
+
+
+def find_wanted(request: StructuredFields, defaults: JsonOptions | None = None) -> Wanted | None:
     """The one source of a request.
+
+    Arguments:
+        defaults: of JSON for which the request has no options of its own.
 
     Raises:
         InvalidParameterError: there are several, or an option has nothing to work on.
@@ -95,7 +107,10 @@ def find_wanted(request: StructuredFields) -> Wanted | None:
             "Invalid 'guided_whitespace_pattern': only allowed with 'guided_json'.",
             param="guided_whitespace_pattern",
         )
-    return found[0] if found else None
+    wanted = found[0] if found else None
+    if wanted is None or wanted.kind != "json" or wanted.options != JsonOptions():
+        return wanted
+    return dataclasses.replace(wanted, options=defaults or JsonOptions())
 
 
 def make_grammar(wanted: Wanted, special_ids: Mapping[str, int]) -> Grammar:

@@ -7,14 +7,17 @@ from typing import Any, cast
 
 from api.parsers.tool_spec import CUSTOM_INPUT
 from api.protocol.messages import FunctionToolCall, Message, ToolCall
+from api.settings import ContentFormat
 from engine.errors import InvalidParameterError
 from engine.text.chat_template import ChatTemplate
 
 
-def template_message(message: Message, template: ChatTemplate, path: str) -> dict[str, Any]:
-    """One message in the shape the template reads."""
+def template_message(
+    message: Message, template: ChatTemplate, path: str, content_format: ContentFormat = "auto"
+) -> dict[str, Any]:
+    """One message in the shape the template reads, or that the operator says it reads."""
     shaped: dict[str, Any] = {"role": _template_role(message.role, template)}
-    shaped["content"] = _template_content(message, template)
+    shaped["content"] = _template_content(message, template, content_format)
     for name in ("name", "tool_call_id", "reasoning", "reasoning_content"):
         value = getattr(message, name)
         if value is not None:
@@ -37,11 +40,14 @@ def _template_role(role: str, template: ChatTemplate) -> str:
     return "system" if role == "developer" and not template.knows_developer else role
 
 
-def _template_content(message: Message, template: ChatTemplate) -> str | list[dict[str, str]]:
+def _template_content(
+    message: Message, template: ChatTemplate, content_format: ContentFormat
+) -> str | list[dict[str, str]]:
     content = message.content if message.content is not None else message.refusal
     texts = [content] if isinstance(content, str) else [p.plain_text for p in content or ()]
     is_text = content is None or isinstance(content, str)
-    if template.content_format == "openai" and not (is_text and template.takes_text):
+    wants_parts = template.content_format == "openai" and not (is_text and template.takes_text)
+    if content_format == "openai" or (content_format == "auto" and wants_parts):
         return [{"type": "text", "text": text} for text in texts]
     return "\n".join(texts)
 

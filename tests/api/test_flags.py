@@ -105,6 +105,14 @@ def test_json_is_given_whole_or_by_parts():
     assert parts.server.override_generation_config == {"temperature": 0.5}
 
 
+def test_the_look_of_json_is_the_operators_choice():
+    line = '--structured-outputs-config {"backend":"xgrammar","disable_any_whitespace":true}'
+    wanted = {"backend": "xgrammar", "disable_any_whitespace": True}
+    assert parse(line).server.structured_outputs_config == wanted
+    parts = parse("--structured-outputs-config.disable_any_whitespace true")
+    assert parts.server.structured_outputs_config == {"disable_any_whitespace": True}
+
+
 def test_an_override_that_is_no_sampling_default_is_warned_about():
     choices = parse('--override-generation-config {"top_k":-1,"temprature":1}')
     assert choices.server.override_generation_config["top_k"] == -1
@@ -185,6 +193,11 @@ def test_every_known_flag_is_accepted():
         ("--override-generation-config.top_k 1.5", "Invalid 'top_k': expected an integer"),
         ('--override-generation-config {"top_p":"x"}', "Invalid 'top_p': expected a number"),
         ('--override-generation-config {"max_new_tokens":0}', "Invalid 'max_new_tokens'"),
+        ('--structured-outputs-config {"back_end":"auto"}', "'back_end' is not one of backend"),
+        ('--structured-outputs-config {"backend":"x"}', "'backend' must be one of"),
+        ('--structured-outputs-config {"enable_in_reasoning":true}', "must be one of false"),
+        ('--structured-outputs-config {"disable_any_whitespace":1}', "must be one of true, false"),
+        ("--chat-template-content-format json", "is not one of"),
         ("--served-model-name=", "'' is not a name"),
         ('--served-model-name ["a",""]', "is not a name"),
         ("--dtype", "expected one argument"),

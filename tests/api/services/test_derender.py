@@ -283,7 +283,8 @@ async def test_a_bad_field_is_named_by_its_path(
         ({"generate_responses": [TOKENS], "prompt_token_ids": []}, "prompt_token_ids"),
         ({"generate_responses": [TOKENS], "completion_request": {"prompt": "a", "echo": True}},
          "completion_request.echo"),
-        ({"generate_responses": [TOKENS], "completion_request": {}}, "completion_request.prompt"),
+        ({"generate_responses": [TOKENS], "completion_request": {"n": "x"}},
+         "completion_request.n"),
     ],
 )  # fmt: skip
 async def test_a_bad_field_of_a_completion_is_named_by_its_path(

@@ -148,6 +148,7 @@ async def test_anthropics_messages_are_rendered_too(speaking: Any) -> None:
         (chat, {"return_token_offsets": 1}, "return_token_offsets"),
         (chat, {"stream_options": {}}, "stream_options"),
         (complete, {"echo": True}, "echo"),
+        (complete, {"prompt_embeds": "AAAA"}, "prompt_embeds"),
         (complete, {"use_beam_search": True}, "use_beam_search"),
         (complete, {"prompt": "x " * 500}, "prompt"),
     ],

@@ -112,3 +112,19 @@ async def test_tools_without_messages_are_refused_by_tokenize(speaking: Any) -> 
     with pytest.raises(InvalidParameterError) as caught:
         await tokenize(speaking().context, {"prompt": "a", "tools": [F]})
     assert caught.value.param == "tools"
+
+
+@pytest.mark.parametrize(
+    ("content_format", "shown"),
+    [("auto", "hi|a\nb"), ("string", "hi|a\nb"),
+     ("openai", "[{'type': 'text', 'text': 'hi'}]|"
+      "[{'type': 'text', 'text': 'a'}, {'type': 'text', 'text': 'b'}]")],
+)  # fmt: skip
+async def test_the_operator_can_say_what_content_templates_take(
+    speaking: Any, content_format: str, shown: str
+) -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    messages = [{"role": "user", "content": "hi"}, {"role": "user", "content": parts}]
+    template = "{{ messages[0].content }}|{{ messages[1].content }}"
+    speaker = speaking(template=template, chat_template_content_format=content_format)
+    assert await prompt(speaker, messages=messages) == shown

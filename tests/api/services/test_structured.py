@@ -66,3 +66,17 @@ async def test_the_grammar_reaches_the_engine_in_chat_and_completions(speaking: 
     await speaker.complete(["one", "two"], guided_regex="[0-9]+")
     params = [request.grammar.param for request in speaker.engine.requests]
     assert params == ["response_format", "guided_regex", "guided_regex"]
+
+
+async def test_the_operators_options_hold_where_a_request_has_none(speaking: Any) -> None:
+    async def source(fields: dict[str, Any], **config: bool) -> str:
+        speaker = speaking("{}", structured_outputs_config=config)
+        await speaker.chat(**fields)
+        return speaker.engine.requests[0].grammar.source
+
+    formatted = {"response_format": {"type": "json_object"}}
+    closed = {"structured_outputs": {"json_object": True, "disable_any_whitespace": True}}
+    assert await source(formatted, disable_any_whitespace=True) == await source(closed)
+    assert await source(formatted, disable_any_whitespace=False) == await source(formatted)
+    own = {"structured_outputs": {"json": SCHEMA, "disable_additional_properties": True}}
+    assert await source(own, disable_any_whitespace=True) == await source(own)
