@@ -24,6 +24,7 @@ from api.services.requests import Answer
 NOT_IN_BATCHES: Mapping[str, Neutral] = {
     "stream": (None, False),
     "stream_options": (None,),
+    "store": (None, False),
     "n": (None, 1),
     "best_of": (None, 1),
     "use_beam_search": (None, False),

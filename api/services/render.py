@@ -31,6 +31,7 @@ _OFFSETS = "return_token_offsets"
 NOT_RENDERED: Mapping[str, Neutral] = {
     "use_beam_search": (None, False),
     "best_of": (None,),
+    "store": (None, False),
 }
 NOT_RENDERED_COMPLETIONS: Mapping[str, Neutral] = {
     **NOT_RENDERED,

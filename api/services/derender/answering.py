@@ -12,7 +12,7 @@ from api.context import ServerContext
 from api.model_formats import ModelFormats
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.derender import GeneratedChunk, GeneratedResponse
-from api.protocol.later_fields import CHAT, refuse_later_fields, refuse_media
+from api.protocol.later_fields import CHAT, refuse_fields, refuse_later_fields, refuse_media
 from api.protocol.parse import parse_body
 from api.services.chat_job import ChatAnswer, answering_role, echoed_text
 from api.services.chat_reading import formats_of, make_reading, output_settings
@@ -61,6 +61,7 @@ async def make_answering(
         return _plain(context, identity, prompt_token_ids, num_top)
     with naming(_CHAT_REQUEST):
         refuse_later_fields(chat, CHAT)
+        refuse_fields(chat, {"store": (None, False)}, "cannot be derendered")
         refuse_media(chat)
         strict = context.settings.strict_fields
         parsed = parse_body(ChatCompletionRequest, chat, strict_fields=strict, known=CHAT)

@@ -67,6 +67,7 @@ async def test_a_failure_ends_the_others_too(speaking: Any) -> None:
         ([said("a"), said("x" * 500)], {}, "messages[1]"),
         ([said("a")] * 1025, {}, "messages"),
         ([said("a")], {"stream": True}, "stream"),
+        ([said("a")], {"store": True}, "store"),
         ([said("a")], {"n": 2}, "n"),
         ([said("a")], {"use_beam_search": True}, "use_beam_search"),
         ([said("a")], {"tools": []}, "tools"),

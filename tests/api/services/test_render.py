@@ -143,6 +143,7 @@ async def test_anthropics_messages_are_rendered_too(speaking: Any) -> None:
     [
         (chat, {"use_beam_search": True}, "use_beam_search"),
         (chat, {"best_of": 2}, "best_of"),
+        (chat, {"store": True}, "store"),
         (chat, {"messages": []}, "messages"),
         (chat, {"temperature": 3}, "temperature"),
         (chat, {"return_token_offsets": 1}, "return_token_offsets"),
