@@ -51,9 +51,18 @@ class UsageRecord:
 
 
 class Account:
-    """One engine request while it runs."""
+    """One engine request while it runs.
 
-    def __init__(self, ledger: Ledger, quota: Quota, tenant: Tenant, request_id: str, model: str):
+    Attributes:
+        is_live: a client waits for it; one that leaves before the first token still had the
+            engine compute its prompt.
+    """
+
+    def __init__(
+        self, ledger: Ledger, quota: Quota | None, tenant: Tenant, request_id: str, model: str
+    ) -> None:
+        """Without a `quota` it counts in the ledger alone."""
+        self.is_live = tenant.is_metered
         self._ledger = ledger
         self._quota = quota
         self._tenant = tenant
@@ -65,7 +74,7 @@ class Account:
     def prompt(self, num_tokens: int) -> None:
         """The prompt's tokens, with the first thing its answer gains."""
         self._prompt += num_tokens
-        self._quota.tokens.take(num_tokens)
+        self._take(num_tokens)
 
     def cached(self, num_tokens: int) -> None:
         """Of those, found in the prefix cache."""
@@ -74,7 +83,7 @@ class Account:
     def generated(self, num_tokens: int) -> None:
         """Tokens that the client is given."""
         self._generated += num_tokens
-        self._quota.tokens.take(num_tokens)
+        self._take(num_tokens)
 
     def close(self, outcome: str) -> None:
         """The request is over. Calling it again does nothing."""
@@ -94,6 +103,10 @@ class Account:
                 outcome=outcome,
             )
         )
+
+    def _take(self, num_tokens: int) -> None:
+        if self._quota is not None:
+            self._quota.tokens.take(num_tokens)
 
     async def settled(self) -> None:
         """Wait until what was closed is committed, but not for ever."""
@@ -183,4 +196,5 @@ class Accounts:
 
     def open(self, tenant: Tenant, request_id: str, model: str) -> Account:
         """An account for an engine request of the tenant."""
-        return Account(self.ledger, self.quotas.of(tenant), tenant, request_id, model)
+        quota = self.quotas.of(tenant) if tenant.is_metered else None
+        return Account(self.ledger, quota, tenant, request_id, model)

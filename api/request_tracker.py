@@ -124,6 +124,9 @@ class RequestTracker:
         if self._is_closed:
             return
         self._is_closed = True
+        is_left = not (outcome or self._outcome or self._has_begun)
+        if is_left and self._account is not None and self._account.is_live:
+            self._begin()
         if self._account is not None:
             self._account.close(outcome or self._outcome or FinishReason.ABORT.value)
         for times in self._sequences:
@@ -142,18 +145,22 @@ class RequestTracker:
         self._observe("request_max_num_generation_tokens", longest)
 
     def _count_prompt(self, delta: TokenDelta) -> None:
-        """The prompt counts once, with the first thing its answer gains."""
+        """The prompt counts once, with the first thing its answer gains (or, in `close`, when its
+        client does not wait for that: leaving early must not be free)."""
         if not self._has_begun:
-            self._has_begun = True
-            self._tokens.prompt.inc(self._num_prompt_tokens)
-            if self._account is not None:
-                self._account.prompt(self._num_prompt_tokens)
+            self._begin()
         num_found = delta.num_cached_tokens - self._num_cached_tokens
         if delta.sequence_index == 0 and num_found > 0:
             self._num_cached_tokens += num_found
             self._tokens.cached.inc(num_found)
             if self._account is not None:
                 self._account.cached(num_found)
+
+    def _begin(self) -> None:
+        self._has_begun = True
+        self._tokens.prompt.inc(self._num_prompt_tokens)
+        if self._account is not None:
+            self._account.prompt(self._num_prompt_tokens)
 
     def _count_tokens(self, times: SequenceTimes, num_tokens: int) -> None:
         now_s = self._clock()

@@ -30,24 +30,27 @@ class Tenant:
         key_id: `key_…`; what limits and usage are counted by. Never tells the key.
         roles: what the key may do: `inference` all of the API for users, `metrics` /metrics,
             `operator` everything that manages the server.
+        is_metered: it waits for its answer, so its tokens count against the minute's limit; work
+            in the background counts in the ledger alone.
         requests_per_minute, tokens_per_minute: limits of the key; None = the server's default.
     """
 
     project_id: str = DEFAULT_PROJECT
     key_id: str = DEFAULT_KEY
     roles: frozenset[Role] = frozenset[Role](("inference",))
+    is_metered: bool = False
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
 
 
-ANYONE = Tenant()
+ANYONE = Tenant(is_metered=True)
 """A caller of a server that has no keys."""
 
-ANYONE_HERE = Tenant(roles=ROLES)
+ANYONE_HERE = Tenant(roles=ROLES, is_metered=True)
 """The same on the server's own machine."""
 
 
 def tenant_of_key(key_hash: bytes) -> Tenant:
     """The tenant of a key of `--api-key`, by its SHA-256: its own project, all roles."""
     digits = hashlib.sha256(b"servax static key" + key_hash).hexdigest()[:NUM_ID_DIGITS]
-    return Tenant(project_id=f"proj_{digits}", key_id=f"key_{digits}", roles=ROLES)
+    return Tenant(project_id=f"proj_{digits}", key_id=f"key_{digits}", roles=ROLES, is_metered=True)

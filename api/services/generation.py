@@ -88,6 +88,7 @@ class Generation:
         self.num_cached_tokens = 0
         self.timings: Timings | None = None
         self._held: list[OutputChunk] = []
+        self._excuse = ""
 
     @property
     def num_tokens(self) -> int:
@@ -102,6 +103,10 @@ class Generation:
     @property
     def _is_finished(self) -> bool:
         return all(output.is_finished for output in self._outputs)
+
+    def excuse(self) -> None:
+        """It will be closed because another one failed, and not because its client left."""
+        self._excuse = FinishReason.ABORT.value
 
     async def chunks(self) -> AsyncGenerator[list[OutputChunk], None]:
         """Lists of chunks, each list of as many steps as were ready at once.
@@ -140,7 +145,7 @@ class Generation:
             tracker.close("error")
             raise
         finally:
-            tracker.close()
+            tracker.close(self._excuse)
 
     def _take(self, deltas: list[TokenDelta], tracker: RequestTracker) -> list[OutputChunk]:
         chunks, self._held = self._held, []
@@ -268,6 +273,10 @@ async def merge(
             num_running -= num_ended
             if ready:
                 yield ready
+    except Exception:
+        for generation in generations:
+            generation.excuse()
+        raise
     finally:
         for pump in pumps:
             pump.cancel()

@@ -120,6 +120,7 @@ def _stored(row: KeyRow) -> StoredKey:
         project_id=row.project_id,
         key_id=row.id,
         roles=frozenset(role for role in ROLES if role in row.roles),
+        is_metered=True,
         requests_per_minute=row.requests_per_minute,
         tokens_per_minute=row.tokens_per_minute,
     )

@@ -14,7 +14,7 @@ from api.storage.errors import StorageError
 from api.storage.tables.usage import UsageRow
 from api.tenant import Tenant
 
-TENANT = Tenant(project_id="proj_x", key_id="key_x")
+TENANT = Tenant(project_id="proj_x", key_id="key_x", is_metered=True)
 
 
 def use(accounts: Accounts, request_id: str, prompt=5, cached=2, generated=3) -> None:
@@ -105,3 +105,9 @@ def test_tokens_are_taken_from_the_keys_minute():
     use(accounts, "a", prompt=100, generated=50)
     bucket = accounts.quotas.of(TENANT).tokens
     assert bucket.per_minute - bucket.level == pytest.approx(150, abs=1)
+
+
+def test_work_in_the_background_leaves_the_keys_minute_alone():
+    accounts = Accounts(Quotas(1000, 1000))
+    accounts.open(dataclasses.replace(TENANT, is_metered=False), "a", "m").generated(500)
+    assert accounts.quotas.of(TENANT).tokens.remaining == 1000

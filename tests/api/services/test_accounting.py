@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
 from api.accounts import UsageRecord
 from api.errors import APIError
+from api.tenant import ANYONE
 from engine.errors import EngineDiedError, OverloadedError
 from engine.request import ErrorInfo, FinishReason, TokenDelta
 from engine.scheduler.settling import INVALID_RESULT
@@ -150,3 +152,44 @@ async def test_the_ledger_is_what_the_counters_say_also_for_what_went_wrong(spea
     outcomes = [record.outcome for record in records]
     assert outcomes == ["stop", "length", "length", "length", "abort", "rejected", "error"]
     assert [r.num_generated_tokens > 0 for r in records[-3:]] == [True, False, True]
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+async def test_leaving_before_the_first_token_is_not_free(speaking, is_live):
+    speaker = speaking("hello")
+    speaker.context.accounts.ledger.expect()
+    tenant = dataclasses.replace(ANYONE, is_metered=is_live)
+    live = dataclasses.replace(speaker, context=speaker.context.for_tenant(tenant))
+    speaker.engine.waits_forever = True
+    left = asyncio.create_task(live.complete("one two"))
+    await speaker.engine.began.wait()
+    left.cancel()
+    await asyncio.gather(left, return_exceptions=True)
+    [record] = await ledger_of(speaker)
+    num_prompt_tokens = len(speaker.engine.requests[0].prompt_token_ids)
+    assert record.outcome == "abort"
+    assert record.num_prompt_tokens == (num_prompt_tokens if is_live else 0)
+    assert counted(speaker, "prompt_tokens_total") == record.num_prompt_tokens
+
+
+async def test_prompts_that_end_because_another_one_failed_are_not_paid_for(speaking):
+    speaker = speaking("hello")
+    speaker.context.accounts.ledger.expect()
+    generate, waiting = speaker.engine.generate, asyncio.Event()
+
+    def refuse_the_second(request):
+        if speaker.engine.requests:
+            waiting.set()
+            speaker.engine.waits_forever = False
+            speaker.engine.failure = OverloadedError("full")
+        else:
+            speaker.engine.waits_forever = True
+        return generate(request)
+
+    speaker.engine.generate = refuse_the_second
+    with pytest.raises(OverloadedError):
+        await speaker.complete(["one", "two"])
+    assert waiting.is_set()
+    records = await ledger_of(speaker)
+    assert {record.outcome for record in records} == {"rejected", "abort"}
+    assert [record.num_prompt_tokens for record in records] == [0, 0]
