@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
 
 import httpx
 
-DEFAULT_URL = "http://127.0.0.1:8000/v1"
+from api.terminal import (
+    ServerError,
+    add_server_flags,
+    connect,
+    first_model,
+    readable,
+    stream_choices,
+)
+
 HELP = "/reset forgets the conversation, /quit (or Ctrl-D) ends, Ctrl-C stops an answer"
 
 Message = dict[str, str]
-
-
-class ChatError(Exception):
-    """The server cannot be reached or said no; `str(error)` says why in one line."""
 
 
 @dataclasses.dataclass
@@ -47,7 +48,7 @@ class Conversation:
         What was received is kept, also when the caller stops early; a failed question is not.
 
         Raises:
-            ChatError: see there.
+            ServerError: see there.
         """
         self.messages.append({"role": "user", "content": text})
         pieces: list[str] = []
@@ -61,54 +62,12 @@ class Conversation:
             else:
                 self.messages.pop()
 
-    def first_model(self) -> str:
-        """Name of the server's first model. Raises ChatError."""
-        try:
-            response = self.client.get("models")
-        except httpx.HTTPError as error:
-            raise ChatError(f"{self.client.base_url}: {error}") from None
-        if response.status_code != 200:
-            raise ChatError(error_message(response.status_code, response.content))
-        return response.json()["data"][0]["id"]
-
     def _stream(self) -> Iterator[str]:
         system = [{"role": "system", "content": self.system}] if self.system else []
         body = {"messages": [*system, *self.messages], "stream": True, "model": self.model}
-        try:
-            with self.client.stream("POST", "chat/completions", json=body) as response:
-                if response.status_code != 200:
-                    raise ChatError(error_message(response.status_code, response.read()))
-                yield from read_pieces(response.iter_lines())
-        except httpx.HTTPError as error:
-            raise ChatError(f"{self.client.base_url}: {error}") from None
-
-
-def read_pieces(lines: Iterator[str]) -> Iterator[str]:
-    """Text of the answer from lines of server-sent events. Raises ChatError on an error event."""
-    for line in lines:
-        data = line.removeprefix("data:").strip()
-        if not line.startswith("data:") or data == "[DONE]":
-            continue
-        event = json.loads(data)
-        if "error" in event:
-            raise ChatError(str(event["error"]["message"]))
-        for choice in event.get("choices", ()):
+        for choice in stream_choices(self.client, "chat/completions", body):
             if piece := choice.get("delta", {}).get("content"):
                 yield piece
-
-
-def error_message(status: int, body: bytes) -> str:
-    """One line about an answer that is not success."""
-    try:
-        envelope = cast("dict[str, Any]", json.loads(body))
-        return f"{envelope['error']['message']} (HTTP {status})"
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {status}"
-
-
-def readable(line: str) -> str:
-    """What was typed, with a question mark for every byte that is not UTF-8."""
-    return line.encode(errors="replace").decode()
 
 
 def converse(
@@ -142,7 +101,7 @@ def answer(conversation: Conversation, text: str, write: Callable[[str], None]) 
         is_whole = True
     except KeyboardInterrupt:
         write(" …")
-    except ChatError as error:
+    except ServerError as error:
         write(f"error: {error}")
     write("\n")
     return is_whole
@@ -158,13 +117,11 @@ def main(arguments: Sequence[str]) -> int:
     def write(text: str) -> None:
         console.print(text, end="", markup=False, soft_wrap=True)
 
-    headers = {"authorization": f"Bearer {options.api_key}"} if options.api_key else {}
-    base_url = options.url.rstrip("/") + "/"
-    with httpx.Client(base_url=base_url, headers=headers, timeout=None) as client:
+    with connect(options) as client:
         conversation = Conversation(client, options.model, options.system_prompt)
         try:
-            conversation.model = options.model or conversation.first_model()
-        except ChatError as error:
+            conversation.model = options.model or first_model(client)
+        except ServerError as error:
             sys.stderr.write(f"servax chat: error: {error}\n")
             return 1
         if options.quick is not None:
@@ -177,13 +134,7 @@ def main(arguments: Sequence[str]) -> int:
 def make_parser() -> argparse.ArgumentParser:
     """The command's flags, spelled as `vllm chat`'s."""
     parser = argparse.ArgumentParser(prog="servax chat", description=__doc__)
-    parser.add_argument("--url", default=DEFAULT_URL, help=f"the server's /v1 ({DEFAULT_URL})")
-    parser.add_argument(
-        "--model", "--model-name", default="", help="default: the server's first model"
-    )
+    add_server_flags(parser)
     parser.add_argument("-q", "--quick", metavar="TEXT", help="say this, show the answer, end")
     parser.add_argument("--system-prompt", default="", help="first message of the conversation")
-    parser.add_argument(
-        "--api-key", default=os.environ.get("OPENAI_API_KEY", ""), help="or $OPENAI_API_KEY"
-    )
     return parser

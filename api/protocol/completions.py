@@ -6,13 +6,11 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from api.protocol.base import GenerationFields, RequestModel
+from api.protocol.base import GenerationFields, RequestModel, Texts, TokenIds
 from api.protocol.structured import StructuredFields
 from api.protocol.usage import RequestMetrics, Usage
 
 MAX_PROMPTS = 1024
-TokenIds = Annotated[list[Annotated[int, pydantic.Field(ge=0)]], pydantic.Field(fail_fast=True)]
-Texts = Annotated[list[str], pydantic.Field(fail_fast=True)]
 Prompt = str | TokenIds | Texts | Annotated[list[TokenIds], pydantic.Field(fail_fast=True)]
 
 

@@ -9,7 +9,7 @@ import pydantic
 from api.protocol.base import RequestModel
 from api.protocol.chat import ChatCompletionRequest, ChatCompletionResponse
 from api.protocol.completions import MAX_PROMPTS, CompletionRequest, CompletionResponse
-from api.protocol.generate import TokenIds
+from api.protocol.generate import PromptIds
 from engine.request import MAX_SEQUENCES_PER_REQUEST
 
 Count = Annotated[int, pydantic.Field(ge=0, le=2**31 - 1)]
@@ -48,7 +48,7 @@ class GivenChoice(RequestModel):
     """
 
     index: ChoiceIndex
-    token_ids: TokenIds
+    token_ids: PromptIds
     finish_reason: FinishReason = "stop"
     stop_reason: int | Annotated[str, pydantic.Field(max_length=4096)] | None = None
     logprobs: GivenLogprobs | None = None
@@ -90,7 +90,7 @@ class GivenAnswer(RequestModel):
     request_id: AnswerId | None = None
     output_mode: Literal["tokens"] = "tokens"
     usage: GivenUsage | None = None
-    prompt_token_ids: TokenIds | None = None
+    prompt_token_ids: PromptIds | None = None
     metrics: dict[str, Any] | None = None
 
 
@@ -148,7 +148,7 @@ class DerenderChatRequest(RequestModel):
     model: str | None = None
     generate_response: GeneratedResponse
     prompt_tokens: Count | None = None
-    prompt_token_ids: TokenIds | None = None
+    prompt_token_ids: PromptIds | None = None
     chat_request: ChatCompletionRequest | None = None
 
 
@@ -164,7 +164,7 @@ class DerenderChatStreamRequest(RequestModel):
     generate_chunk: GeneratedChunk
     stream_state: DerenderStreamState | None = None
     prompt_tokens: Count | None = None
-    prompt_token_ids: TokenIds | None = None
+    prompt_token_ids: PromptIds | None = None
     chat_request: ChatCompletionRequest | None = None
 
 
@@ -177,7 +177,7 @@ class DerenderCompletionRequest(RequestModel):
         list[GeneratedResponse], pydantic.Field(min_length=1, max_length=MAX_PROMPTS)
     ]
     prompt_tokens: list[Count] | None = None
-    prompt_token_ids: list[TokenIds | None] | None = None
+    prompt_token_ids: list[PromptIds | None] | None = None
     completion_request: CompletionRequest | None = None
 
 
@@ -189,7 +189,7 @@ class DerenderCompletionStreamRequest(RequestModel):
     generate_chunk: GeneratedChunk
     stream_state: DerenderStreamState | None = None
     prompt_tokens: Count | None = None
-    prompt_token_ids: TokenIds | None = None
+    prompt_token_ids: PromptIds | None = None
     completion_request: CompletionRequest | None = None
 
 

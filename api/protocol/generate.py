@@ -6,17 +6,20 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from api.protocol.base import THINKING_SWITCHES, RequestModel, SamplingFields, StreamOptions
+from api.protocol.base import (
+    THINKING_SWITCHES,
+    RequestModel,
+    SamplingFields,
+    StreamOptions,
+    TokenIds,
+)
 from api.protocol.chat import ResponseMessage
 from api.protocol.management import MAX_REQUEST_IDS
 from api.protocol.structured import StructuredOutputs
 from api.protocol.tools import FunctionChoice, Tools
 from api.protocol.usage import RequestMetrics, Usage
 
-TokenIds = Annotated[
-    list[Annotated[int, pydantic.Field(ge=0, le=2**63 - 1)]],
-    pydantic.Field(min_length=1, fail_fast=True),
-]
+PromptIds = Annotated[TokenIds, pydantic.Field(min_length=1)]
 
 
 OutputMode = Literal["tokens", "text", "derender"]
@@ -64,7 +67,7 @@ class GenerateTokensRequest(RequestModel):
         reasoning_ended: the prompt has left the thoughts, or not; null: its ids tell.
     """
 
-    token_ids: TokenIds
+    token_ids: PromptIds
     sampling_params: GenerateSampling
     model: str | None = None
     request_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from api.protocol.base import RequestModel
-from api.protocol.generate import TokenIds
+from api.protocol.generate import PromptIds
 from api.protocol.usage import Usage
 from engine.request import MAX_LOGPROB_TOKEN_IDS
 
@@ -25,8 +25,10 @@ class GenerativeScoringRequest(RequestModel):
     """
 
     model: str | None = None
-    query: str | TokenIds
-    items: Annotated[list[str] | list[TokenIds], pydantic.Field(min_length=1, max_length=MAX_ITEMS)]
+    query: str | PromptIds
+    items: Annotated[
+        list[str] | list[PromptIds], pydantic.Field(min_length=1, max_length=MAX_ITEMS)
+    ]
     label_token_ids: Annotated[
         list[int], pydantic.Field(min_length=1, max_length=MAX_LOGPROB_TOKEN_IDS)
     ]

@@ -6,13 +6,11 @@ from typing import Annotated, Any
 
 import pydantic
 
-from api.protocol.base import RequestModel
+from api.protocol.base import RequestModel, TokenIds
 from api.protocol.messages import MAX_MESSAGES, Message
 from api.protocol.tools import Tools
 
 MAX_TEXTS = 1024
-TokenId = Annotated[int, pydantic.Field(ge=0, le=2**63 - 1)]
-TokenIds = Annotated[list[TokenId], pydantic.Field(fail_fast=True)]
 TokenIdLists = Annotated[list[TokenIds], pydantic.Field(max_length=MAX_TEXTS, fail_fast=True)]
 
 

@@ -29,6 +29,7 @@ from api.services.requests import (
     cache_salt,
     verify_model,
     verify_special_spacing,
+    verify_stream_options,
 )
 from api.services.sampling import build_sampling, choose_max_tokens, num_sequences
 from api.services.structured import build_grammar
@@ -78,9 +79,7 @@ async def prepare(
 ) -> GenerateJob:
     """Check everything; nothing has reached the engine yet."""
     verify_model(context, request.model)
-    if request.stream_options is not None and not request.stream:
-        message = "Invalid 'stream_options': only allowed when 'stream' is true."
-        raise InvalidParameterError(message, param="stream_options")
+    verify_stream_options(request)
     request_id = _PREFIX + (request.request_id or http_request_id or secrets.token_hex(8))
     span = _reasoning(context, request)
     with naming(_SAMPLING):

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from api.context import ServerContext
 from api.errors import APIError
 from api.protocol.base import GenerationFields, SamplingFields
+from api.protocol.generate import GenerateTokensRequest
 from engine.errors import InvalidParameterError
 
 
@@ -82,14 +83,19 @@ def verify_model(context: ServerContext, model: str | None) -> None:
 
 def verify_streaming(request: GenerationFields) -> None:
     """Raise InvalidParameterError for fields that do not go with `stream`."""
+    verify_stream_options(request)
     if not request.stream:
-        if request.stream_options is not None:
-            raise _needs("stream_options", "'stream' is true")
         return
     if request.prompt_logprobs is not None:
         raise _needs("prompt_logprobs", "'stream' is false")
     if request.best_of is not None and request.best_of != request.num_choices:
         raise _needs("best_of", "'stream' is false, or it equals 'n'")
+
+
+def verify_stream_options(request: GenerationFields | GenerateTokensRequest) -> None:
+    """Raise InvalidParameterError for options of a stream that nobody asked for."""
+    if request.stream_options is not None and not request.stream:
+        raise _needs("stream_options", "'stream' is true")
 
 
 def stream_interval(context: ServerContext, request: GenerationFields) -> int:

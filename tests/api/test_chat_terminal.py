@@ -3,9 +3,8 @@ from __future__ import annotations
 import json
 
 import httpx
-import pytest
 
-from api.chat_terminal import ChatError, Conversation, answer, converse, readable
+from api.chat_terminal import Conversation, answer, converse
 
 
 def events(*pieces: str, error: str = "") -> bytes:
@@ -83,22 +82,3 @@ def test_one_quick_question_says_whether_it_was_answered():
     assert answer(conversation, "Hi", written.append) is True
     assert answer(conversation, "Hi", written.append) is False
     assert "".join(written) == "yes\nerror: no\n"
-
-
-def test_the_first_model_is_taken():
-    server = Server(httpx.Response(200, json={"data": [{"id": "one"}, {"id": "two"}]}))
-    assert server.conversation().first_model() == "one"
-
-
-def test_a_server_that_is_not_there_is_a_sentence():
-    def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused")
-
-    client = httpx.Client(base_url="http://test/v1/", transport=httpx.MockTransport(refuse))
-    with pytest.raises(ChatError, match="refused"):
-        Conversation(client).first_model()
-
-
-def test_bytes_that_are_no_text_are_asked_as_question_marks():
-    typed = b"hello \xff".decode(errors="surrogateescape")
-    assert readable(typed) == "hello ?"

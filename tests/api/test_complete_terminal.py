@@ -5,8 +5,8 @@ import json
 import httpx
 import pytest
 
-from api.chat_terminal import ChatError
 from api.complete_terminal import Completer, repeat, show
+from api.terminal import ServerError
 
 
 def events(*pieces: str, error: str = "") -> bytes:
@@ -37,7 +37,7 @@ def test_a_continuation_comes_in_pieces():
 def test_a_refusal_says_why():
     body = {"error": {"message": "too long"}}
     one = completer(httpx.Response(400, json=body))
-    with pytest.raises(ChatError, match=r"too long \(HTTP 400\)"):
+    with pytest.raises(ServerError, match=r"too long \(HTTP 400\)"):
         list(one.complete("x"))
 
 

@@ -142,7 +142,7 @@ async def test_caches_that_a_text_model_lacks_are_empty(world):
 async def test_an_operator_gets_through_to_a_full_server(make_world):
     world = make_world(max_num_queued_reqs=1)
     world.state.admission.max_num_running = 0
-    world.state.admission._working.add("someone")
+    world.state.admission._working["someone"] = None
     assert (await call(world, "POST /t/json", json={}))[0] == 503
     assert (await call(world, "POST /abort_requests"))[0] == 200
 
