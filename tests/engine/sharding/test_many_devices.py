@@ -16,22 +16,31 @@ ROOT = Path(__file__).resolve().parents[3]
 GENERATE = """
 import json, sys
 import jax
+from safetensors.numpy import load_file
 from engine.config import EngineConfig
+from engine.prompt_embeds import embedded_prompt
 jax.config.update("jax_num_cpu_devices", 8)
 from engine.core import EngineCore
-from engine.request import GenerateRequest, SamplingParams
+from engine.request import GenerateRequest, PromptEmbeds, SamplingParams
 from engine.runner.build import make_runner
 from engine.scheduler.scheduler import Scheduler
 
 folder, cache, data, model = sys.argv[1:]
 ready = make_runner(EngineConfig(model=folder, compile_cache_dir=cache, max_num_seqs=8,
     max_num_batched_tokens=32, block_size=8, max_logprobs=2, check_invariants=True,
+    enable_prompt_embeds=True,
     data_parallel_size=int(data), tensor_parallel_size=int(model)))
 core = EngineCore(Scheduler(ready.scheduler_config, ready.info.eos_token_ids), ready.runner)
+table = load_file(folder + "/model.safetensors")["model.embed_tokens.weight"]
 for index in range(6):
+    token_ids = tuple(3 + (7 * index + 5 * k) % 90 for k in range(3 + 6 * index))
+    embeds = None
+    if int(data) > 1 and index % 2:  # on many devices, every other prompt is embeddings
+        embeds = PromptEmbeds(dtype="float32", num_tokens=len(token_ids), width=table.shape[1],
+            data=table[list(token_ids)].tobytes())
+        token_ids = embedded_prompt(embeds)
     core.add(GenerateRequest(
-        request_id=str(index),
-        prompt_token_ids=tuple(3 + (7 * index + 5 * k) % 90 for k in range(3 + 6 * index)),
+        request_id=str(index), prompt_token_ids=token_ids, prompt_embeds=embeds,
         sampling=SamplingParams(max_tokens=5, temperature=index % 2, seed=index, logprobs=2,
             ignore_eos=True, presence_penalty=0.5 * (index == 3))))
 answers = {}
