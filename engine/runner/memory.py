@@ -11,6 +11,7 @@ from engine.kv_cache.sizing import (
     plan_num_pages,
     verify_num_pages,
 )
+from engine.request import MAX_LOGPROB_TOKEN_IDS
 from engine.sampling.row import num_words
 from models.config import DecoderConfig
 from pallas_kernels.paged_attention import kv_page_bytes
@@ -25,8 +26,9 @@ def page_bytes(decoder: DecoderConfig, config: ResolvedConfig, kind: str) -> int
 
 def slot_state_bytes(decoder: DecoderConfig, config: ResolvedConfig) -> int:
     """Bytes of `engine.sampling.SlotState`, which every device has whole."""
-    row_bytes = 4 * (1 + 2 * decoder.vocab_size + 2 * num_words(decoder.vocab_size))
-    return (config.max_num_seqs + 1) * row_bytes
+    num_masks = 2 * num_words(decoder.vocab_size)
+    row_items = 1 + 2 * decoder.vocab_size + num_masks + MAX_LOGPROB_TOKEN_IDS
+    return (config.max_num_seqs + 1) * 4 * row_items
 
 
 def estimated_temporary_bytes(decoder: DecoderConfig, config: ResolvedConfig) -> int:
