@@ -12,6 +12,7 @@ from quart import Blueprint, Quart, g, request, websocket
 from api.access import AccessMiddleware, ASGIApp, choose_request_id, request_state
 from api.accounts import Accounts
 from api.auth import Access, is_for_operator, is_public, is_without_engine
+from api.azure import AzureMiddleware, install_azure
 from api.context import EXTENSION, ServerContext, ServerState
 from api.cors import install_cors
 from api.error_handlers import install_error_handlers
@@ -84,6 +85,8 @@ def create_app(source: ServerContext | ServerState, resources: Sequence[str] = R
     install_error_handlers(app, settings.error_format)
     install_cors(app, settings)
     _install_guard(app, state)
+    if settings.enable_azure_api:
+        install_azure(app, state)
     install_idempotency(app, state)
     for name in resources:
         app.register_blueprint(cast(Blueprint, importlib.import_module(name).blueprint))
@@ -166,5 +169,6 @@ def _wrap(app: Quart, state: ServerState) -> None:
     settings = state.settings
     inner = cast(ASGIApp, app.asgi_app)
     observed = AccessMiddleware(inner, settings, (state.metrics, state.admission))
-    wrapped = RootPathMiddleware(observed, settings.root_path) if settings.root_path else observed
+    named = AzureMiddleware(observed) if settings.enable_azure_api else observed
+    wrapped = RootPathMiddleware(named, settings.root_path) if settings.root_path else named
     app.asgi_app = cast(Any, wrapped)

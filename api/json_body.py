@@ -19,6 +19,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.errors import APIError
 
+FIELDS_KEY = "servax.fields"
+"""In the ASGI scope: fields that the URL decides, whatever the body says."""
+
 SMALL_BODY_BYTES = 128 * 1024
 MAX_KEYS = 100_000
 MAX_CONTAINERS = 100_000
@@ -35,9 +38,11 @@ async def read_json_object(request: Request) -> dict[str, Any]:
     """
     verify_content_type(request)
     body = await read_body(request)
-    if len(body) <= SMALL_BODY_BYTES:
-        return parse_json_object(body)
-    return await asyncio.to_thread(parse_json_object, body)
+    is_small = len(body) <= SMALL_BODY_BYTES
+    given = (
+        parse_json_object(body) if is_small else await asyncio.to_thread(parse_json_object, body)
+    )
+    return given | request.scope.get(FIELDS_KEY, {})
 
 
 def verify_content_type(request: Request) -> None:

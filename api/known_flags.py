@@ -39,7 +39,7 @@ BOOLEANS = ALWAYS_ON | frozenset(
     cohere-is-reasoning-model log-error-stack tokens-only
     enable-ssl-refresh enable-offline-docs
     enable-flash-late-interaction headless grpc disable-log-requests use-v2-block-manager
-    disable-frontend-multiprocessing enable-reasoning enable-azure-api
+    disable-frontend-multiprocessing enable-reasoning
     """.split()
 )
 """Given without a value; `--no-` forms are known too."""

@@ -61,6 +61,8 @@ class ServerSettings:
         responses_event_dialect: whose names the events of /v1/responses get.
         legacy_reasoning_events: events of thoughts have OpenAI's names in any dialect.
         responses_compatibility_mode: /v1/responses takes OpenAI's fields alone.
+        enable_azure_api: routes of Azure OpenAI, under `/openai/`.
+        azure_region: what their answers carry as `x-ms-region`.
         log_level: debug | info | warning | error.
     """
 
@@ -130,3 +132,5 @@ class ServerSettings:
     responses_event_dialect: ResponsesEventDialect = "openai"
     legacy_reasoning_events: bool = False
     responses_compatibility_mode: bool = False
+    enable_azure_api: bool = False
+    azure_region: str = "local"

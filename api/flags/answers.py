@@ -119,4 +119,18 @@ FLAGS = (
         help="A JSON object. `disable_any_whitespace` and `disable_additional_properties` hold "
         "JSON to that where requests have no options of their own; every `backend` is llguidance.",
     ),
+    Flag(
+        name="enable-azure-api",
+        kind=BOOLEAN,
+        group=ANSWERS,
+        fields=("server.enable_azure_api",),
+        help="Serve the paths of Azure OpenAI too: /openai/deployments/{name}/..., /openai/v1/...",
+    ),
+    Flag(
+        name="azure-region",
+        kind=TEXT,
+        group=ANSWERS,
+        fields=("server.azure_region",),
+        help="What answers on Azure's paths carry as x-ms-region.",
+    ),
 )

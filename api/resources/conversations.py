@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quart import Blueprint, Response, request
 
+from api.auth import without_engine
 from api.json_body import read_json_object
 from api.protocol.responses.queries import IncludeQuery, ItemsQuery
 from api.query import read_query
@@ -16,6 +17,7 @@ _ONE = "/v1/conversations/<conversation_id>"
 
 
 @blueprint.post("/v1/conversations")
+@without_engine
 async def create() -> Response:
     """A new conversation."""
     return shown(await conversations.create(exchange(), await read_json_object(request)))
@@ -28,6 +30,7 @@ async def retrieve(conversation_id: str) -> Response:
 
 
 @blueprint.post(_ONE)
+@without_engine
 async def update(conversation_id: str) -> Response:
     """Change its metadata."""
     body = await read_json_object(request)
@@ -41,6 +44,7 @@ async def remove(conversation_id: str) -> Response:
 
 
 @blueprint.post(f"{_ONE}/items")
+@without_engine
 async def add_items(conversation_id: str) -> Response:
     """Put items at its end."""
     body, query = await read_json_object(request), read_query(request, IncludeQuery)

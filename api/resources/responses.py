@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from quart import Blueprint, Response, request
 
+from api.auth import without_engine
 from api.context import context, server_state
 from api.json_body import read_json_object
 from api.protocol.responses.queries import ItemsQuery, RetrieveQuery
@@ -71,6 +72,7 @@ async def tool_outputs(response_id: str) -> Response:
 
 
 @blueprint.post("/v1/responses/<response_id>/cancel")
+@without_engine
 async def cancel(response_id: str) -> Response:
     """End a background response."""
     return shown(await background.cancel(exchange(), response_id))

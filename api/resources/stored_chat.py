@@ -7,6 +7,7 @@ import re
 import orjson
 from quart import Blueprint, Response, request
 
+from api.auth import without_engine
 from api.context import context, storage
 from api.json_body import read_json_object
 from api.protocol.responses.queries import CompletionsQuery, MessagesQuery
@@ -37,6 +38,7 @@ async def retrieve(completion_id: str) -> Response:
 
 
 @blueprint.post(_ONE)
+@without_engine
 async def update(completion_id: str) -> Response:
     """Change its metadata."""
     body = await read_json_object(request)

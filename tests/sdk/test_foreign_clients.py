@@ -1,4 +1,5 @@
-"""Clients that live in environments of their own: LangChain, LiteLLM and the Vercel AI SDK.
+"""Clients that live in environments of their own: LangChain, LiteLLM, openai-agents and the
+Vercel AI SDK.
 
 `make test-sdk` makes these environments; without them the tests are skipped.
 """
@@ -19,7 +20,7 @@ FOLDER = pathlib.Path(__file__).parent
 VENV = ROOT / ".venv-sdk"
 needs_python = pytest.mark.skipif(
     not (VENV / ".installed").is_file(),
-    reason="make test-sdk makes .venv-sdk with LangChain and LiteLLM",
+    reason="make test-sdk makes .venv-sdk with LangChain, LiteLLM and openai-agents",
 )
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None or not (FOLDER / "node/node_modules/ai").is_dir(),
@@ -60,6 +61,11 @@ def test_langchains_standard_tests_pass(server: str) -> None:
 @needs_python
 def test_litellm_completes_streams_calls_and_maps_errors(server: str, keyed_server: str) -> None:
     run_pytest("litellm_calls.py", SERVAX_URL=server, SERVAX_KEYED_URL=keyed_server)
+
+
+@needs_python
+def test_openai_agents_run_on_responses_and_on_chat(server: str) -> None:
+    run_pytest("agents_runs.py", SERVAX_URL=server)
 
 
 @needs_node

@@ -15,8 +15,8 @@ FOLDER = pathlib.Path(__file__).parent / "node"
     shutil.which("node") is None or not (FOLDER / "node_modules/openai").is_dir(),
     reason="npm ci --prefix tests/sdk/node installs the SDK",
 )
-@pytest.mark.parametrize("script", ["chat.mjs", "zod.mjs"])
-def test_openai_node_streams_accumulates_parses_and_runs_tools(server: str, script: str) -> None:
+@pytest.mark.parametrize("script", ["chat.mjs", "zod.mjs", "responses.mjs"])
+def test_openai_node_works_unchanged(server: str, script: str) -> None:
     done = subprocess.run(
         ["node", script, server], cwd=FOLDER, capture_output=True, text=True, check=False
     )
