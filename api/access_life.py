@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from api.accounts import Ledger
 from api.context import ServerState
+from api.errors import APIError
 from api.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ def may_have_keys(settings: ServerSettings) -> bool:
 
 async def _follow_keys(state: ServerState, stopping: asyncio.Event) -> None:
     from api.services.keys import KeyReader
-    from api.storage.errors import StorageError
 
     storage = await storage_when_open(state, stopping)
     if storage is None:
@@ -85,8 +85,8 @@ async def _follow_keys(state: ServerState, stopping: asyncio.Event) -> None:
         try:
             await reader.refresh()
             await pause(stopping, KEY_REFRESH_S)
-        except StorageError:
-            log.error("keys cannot be read; those that were known still open")
+        except Exception as error:
+            log.error("keys cannot be read; those that were known still open", exc_info=_of(error))
             await pause(stopping, RETRY_S)
 
 
@@ -106,12 +106,10 @@ async def _keep_ledger(state: ServerState, stopping: asyncio.Event) -> None:
 
 
 async def _flush(ledger: Ledger) -> bool:
-    from api.storage.errors import StorageError
-
     try:
         await ledger.flush()
-    except StorageError:
-        log.error("usage cannot be written; it is kept and tried again")
+    except Exception as error:
+        log.error("usage cannot be written; it is kept and tried again", exc_info=_of(error))
         return False
     return True
 
@@ -122,15 +120,14 @@ async def _send_webhooks(state: ServerState, stopping: asyncio.Event) -> None:
     if storage is None:
         return
     from api.services.webhooks.delivery import Deliverer, make_client
-    from api.storage.errors import StorageError
 
     async with make_client() as client:
         deliverer = Deliverer(storage.database, client, allowed)
         while not stopping.is_set():
             try:
                 num_tried = await deliverer.deliver_due()
-            except StorageError:
-                log.error("webhooks cannot be read or written; trying again")
+            except Exception as error:
+                log.error("webhooks cannot be read or written", exc_info=_of(error))
                 await pause(stopping, RETRY_S)
             else:
                 await pause(stopping, 0 if num_tried else WEBHOOK_POLL_S)
@@ -138,13 +135,17 @@ async def _send_webhooks(state: ServerState, stopping: asyncio.Event) -> None:
 
 async def _forget_answers(state: ServerState, stopping: asyncio.Event) -> None:
     from api.services.idempotency import delete_expired
-    from api.storage.errors import StorageError
 
     storage = await storage_when_open(state, stopping)
     while storage is not None and not stopping.is_set():
-        with contextlib.suppress(StorageError):  # the next time is soon enough
+        with contextlib.suppress(APIError):  # the next time is soon enough
             await delete_expired(storage.database, time.time())
         await pause(stopping, CLEANING_S)
+
+
+def _of(error: Exception) -> Exception | None:
+    """What the log must have of it: the storage has logged its own faults."""
+    return None if isinstance(error, APIError) else error
 
 
 async def storage_when_open(state: ServerState, stopping: asyncio.Event) -> Storage | None:

@@ -14,7 +14,9 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
+import hashlib
 import logging
+import re
 import time
 from typing import Protocol
 
@@ -25,6 +27,7 @@ from api.tenant import Tenant
 MAX_SETTLE_S = 1.0
 MAX_KEPT = 100_000
 MAX_BATCH = 1_000
+SANE_ID = re.compile(r"[A-Za-z0-9._:\-]{1,200}")
 
 log = logging.getLogger("servax.access")
 
@@ -92,7 +95,7 @@ class Account:
         self._is_closed = True
         self._ledger.add(
             UsageRecord(
-                id=self._request_id,
+                id=record_id(self._request_id),
                 project_id=self._tenant.project_id,
                 key_id=self._tenant.key_id,
                 created_at=int(time.time()),
@@ -111,6 +114,13 @@ class Account:
     async def settled(self) -> None:
         """Wait until what was closed is committed, but not for ever."""
         await self._ledger.settled()
+
+
+def record_id(request_id: str) -> str:
+    """The request's id where a database can hold it; clients choose a part of it."""
+    if SANE_ID.fullmatch(request_id):
+        return request_id
+    return "sha256-" + hashlib.sha256(request_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class UsageWriter(Protocol):

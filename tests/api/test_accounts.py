@@ -111,3 +111,15 @@ def test_work_in_the_background_leaves_the_keys_minute_alone():
     accounts = Accounts(Quotas(1000, 1000))
     accounts.open(dataclasses.replace(TENANT, is_metered=False), "a", "m").generated(500)
     assert accounts.quotas.of(TENANT).tokens.remaining == 1000
+
+
+@pytest.mark.parametrize("chosen", ["a" * 1000, "\0", "\ud800", "a b", "ä"])
+async def test_an_id_that_a_client_chose_cannot_stop_the_ledger(storage, chosen):
+    accounts = Accounts()
+    accounts.ledger.attach(DatabaseUsageWriter(storage.database))
+    use(accounts, f"cmpl-{chosen}-0-1234")
+    use(accounts, "cmpl-next-0-1234")
+    await accounts.ledger.flush()
+    [sums] = await usage_by_key(storage.database, 0, 2**40)
+    assert sums.num_requests == 2
+    assert len(accounts_module.record_id(chosen)) <= 200

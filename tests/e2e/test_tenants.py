@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import collections
 import pathlib
+import random
 import runpy
+import time
 from collections.abc import Iterator
 
 import httpx
+import numpy as np
 import pytest
 
 serving = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "sdk" / "conftest.py"))[
@@ -16,6 +19,7 @@ serving = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "sdk"
 ]
 KEYS = ("sk-one", "sk-two", "sk-three")
 NUM_SLOTS = 2
+NUM_TRIALS = 700
 PROMPT = "the quick brown fox jumps over the lazy dog " * 12
 
 
@@ -93,3 +97,41 @@ async def test_a_key_that_floods_leaves_the_others_their_fair_share(
     print(f"service by key {shares}, of the fair share {[s / fair for s in shares]}, Jain {jain}")
     assert min(load.service[one], load.service[two]) >= 0.9 * fair
     assert jain >= 0.95
+
+
+def auc(one: list[float], other: list[float]) -> float:
+    """How well times tell the two apart: 0.5 is not at all."""
+    ranks = np.argsort(np.argsort(np.array(one + other))) + 1
+    return (ranks[: len(one)].sum() - len(one) * (len(one) + 1) / 2) / (len(one) * len(other))
+
+
+@pytest.mark.slow
+def test_time_does_not_tell_what_another_tenant_asked(url: str) -> None:
+    """R24: an attacker times prompts that the victim has asked and prompts that nobody has."""
+    victim, attacker, _ = KEYS
+    shuffle = random.Random(7)
+    with httpx.Client(base_url=url, timeout=60) as client:
+
+        def ask(key: str, number: int) -> float:
+            prompt = f"{number} " + PROMPT
+            body = {"prompt": prompt, "max_tokens": 1, "temperature": 0}
+            start_s = time.perf_counter()
+            answer = client.post("/v1/completions", json=body, headers={"x-api-key": key})
+            elapsed_s = time.perf_counter() - start_s
+            assert answer.status_code == 200, answer.text
+            return elapsed_s
+
+        times: dict[bool, list[float]] = {True: [], False: []}
+        own: list[float] = []
+        for number in range(NUM_TRIALS):
+            asked = (2 * number, 2 * number + 1)
+            ask(victim, asked[0])
+            ask(victim, 10**6 + number)  # so that what was asked last tells nothing
+            for each in shuffle.sample(asked, 2):
+                times[each == asked[0]].append(ask(attacker, each))
+            own.append(ask(victim, asked[0]))
+    found = auc(times[True], times[False])
+    seen = auc(own, times[False])
+    print(f"AUC of another tenant's prompts {found:.3f}, of one's own {seen:.3f}")
+    assert found == pytest.approx(0.5, abs=0.03)
+    assert abs(seen - 0.5) > 0.1, "times would tell, were the cache shared"
