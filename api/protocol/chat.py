@@ -62,7 +62,7 @@ class ChatCompletionRequest(ChatFields):
 class BatchChatCompletionRequest(ChatFields):
     """The body of /v1/chat/completions/batch: several conversations with the same wishes."""
 
-    messages: Annotated[list[Conversation], pydantic.Field(min_length=1, max_length=MAX_BATCH)]
+    messages: Annotated[list[Conversation], pydantic.Field(min_length=1)]
 
     def conversation(self, index: int) -> ChatCompletionRequest:
         """One of them alone."""

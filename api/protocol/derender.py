@@ -8,7 +8,7 @@ import pydantic
 
 from api.protocol.base import RequestModel
 from api.protocol.chat import ChatCompletionRequest, ChatCompletionResponse
-from api.protocol.completions import MAX_PROMPTS, CompletionRequest, CompletionResponse
+from api.protocol.completions import CompletionRequest, CompletionResponse
 from api.protocol.generate import PromptIds
 from engine.request import MAX_SEQUENCES_PER_REQUEST
 
@@ -173,9 +173,7 @@ class DerenderCompletionRequest(RequestModel):
 
     stream: Literal[False] | None = False
     model: str | None = None
-    generate_responses: Annotated[
-        list[GeneratedResponse], pydantic.Field(min_length=1, max_length=MAX_PROMPTS)
-    ]
+    generate_responses: Annotated[list[GeneratedResponse], pydantic.Field(min_length=1)]
     prompt_tokens: list[Count] | None = None
     prompt_token_ids: list[PromptIds | None] | None = None
     completion_request: CompletionRequest | None = None

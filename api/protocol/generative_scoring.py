@@ -26,9 +26,7 @@ class GenerativeScoringRequest(RequestModel):
 
     model: str | None = None
     query: str | PromptIds
-    items: Annotated[
-        list[str] | list[PromptIds], pydantic.Field(min_length=1, max_length=MAX_ITEMS)
-    ]
+    items: Annotated[list[str] | list[PromptIds], pydantic.Field(min_length=1)]
     label_token_ids: Annotated[
         list[int], pydantic.Field(min_length=1, max_length=MAX_LOGPROB_TOKEN_IDS)
     ]

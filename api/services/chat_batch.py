@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from api.context import ServerContext
-from api.protocol.chat import BatchChatCompletionRequest
+from api.protocol.chat import MAX_BATCH, BatchChatCompletionRequest
 from api.protocol.later_fields import (
     CHAT,
     Neutral,
@@ -19,7 +19,7 @@ from api.services.chat import prepare
 from api.services.chat_job import ChatJob
 from api.services.chat_wire import batch_answer
 from api.services.naming import naming
-from api.services.requests import Answer
+from api.services.requests import Answer, verify_count
 
 NOT_IN_BATCHES: Mapping[str, Neutral] = {
     "stream": (None, False),
@@ -54,6 +54,7 @@ async def create_batch_chat_completion(
             refuse_media({"messages": conversation})
     strict = context.settings.strict_fields
     parsed = parse_body(BatchChatCompletionRequest, body, strict_fields=strict, known=CHAT)
+    verify_count(parsed.request.messages, MAX_BATCH, "messages")
     jobs = await _prepare_all(context, parsed.request, http_request_id)
     unknown = parsed.unknown + jobs[0].prompt.unused_variables
     return Answer(body=await batch_answer(jobs), unknown_fields=unknown)

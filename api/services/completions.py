@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -28,6 +28,7 @@ from api.services.requests import (
     engine_request_id,
     make_identity,
     stream_interval,
+    verify_count,
     verify_model,
     verify_special_spacing,
     verify_streaming,
@@ -89,7 +90,7 @@ async def prepare(
     count = num_sequences(request)
     embedded = await read_prompt_embeds(context, request)
     given = [*embedded, *([] if embedded and not request.prompt else split_prompts(request))]
-    _verify_count(given)
+    verify_count(given, MAX_PROMPTS, "prompt")
     if len(given) * count > MAX_CHOICES:
         raise InvalidParameterError(
             f"Invalid 'n': {len(given)} prompts with {count} sequences each are more than "
@@ -145,18 +146,8 @@ def split_prompts(request: CompletionRequest) -> list[str | list[int]]:
             param="prompt",
             code="empty_array",
         )
-    _verify_count(prompts)
+    verify_count(prompts, MAX_PROMPTS, "prompt")
     return prompts
-
-
-def _verify_count(prompts: Sequence[object]) -> None:
-    if len(prompts) > MAX_PROMPTS:
-        raise InvalidParameterError(
-            f"Invalid 'prompt': array too long. Expected an array with maximum length "
-            f"{MAX_PROMPTS}, but got an array with length {len(prompts)} instead.",
-            param="prompt",
-            code="array_above_max_length",
-        )
 
 
 async def _render(

@@ -12,14 +12,14 @@ import msgspec
 import orjson
 
 from api.context import ServerContext
-from api.protocol.generative_scoring import GenerativeScoringRequest
+from api.protocol.generative_scoring import MAX_ITEMS, GenerativeScoringRequest
 from api.protocol.parse import parse_body
 from api.services.collect import collect
 from api.services.encoding import encode_text
 from api.services.generation import Generation, usage_of
 from api.services.naming import naming
 from api.services.output import OutputSettings
-from api.services.requests import Answer, cache_salt, verify_model
+from api.services.requests import Answer, cache_salt, verify_count, verify_model
 from engine.request import GenerateRequest, SamplingParams
 from engine.validation import verify_request, verify_sampling
 
@@ -36,6 +36,7 @@ async def score(
     parsed = parse_body(GenerativeScoringRequest, body, strict_fields=strict)
     request = parsed.request
     verify_model(context, request.model)
+    verify_count(request.items, MAX_ITEMS, "items")
     name = request.request_id or http_request_id or secrets.token_hex(8)
     first = _engine_request(context, request, f"generative-scoring-{name}")
     generations = [

@@ -115,6 +115,17 @@ def verify_special_spacing(context: ServerContext, request: SamplingFields) -> N
         )
 
 
+def verify_count(items: Sequence[object], most: int, param: str) -> None:
+    """Raise InvalidParameterError for more than `most` of what makes a request each."""
+    if len(items) > most:
+        raise InvalidParameterError(
+            f"Invalid '{param}': array too long. Expected an array with maximum length "
+            f"{most}, but got an array with length {len(items)} instead.",
+            param=param,
+            code="array_above_max_length",
+        )
+
+
 def cache_salt(parts: Sequence[str | None]) -> str:
     """One salt of several, each kept apart; "" when there is none."""
     if not any(parts):

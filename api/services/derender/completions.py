@@ -10,7 +10,7 @@ from typing import Any, cast
 import orjson
 
 from api.context import ServerContext
-from api.protocol.completions import CompletionRequest
+from api.protocol.completions import MAX_PROMPTS, CompletionRequest
 from api.protocol.derender import (
     DerenderCompletionRequest,
     DerenderCompletionStreamRequest,
@@ -28,7 +28,7 @@ from api.services.events import chunk_head
 from api.services.generation import Usage
 from api.services.naming import naming, within
 from api.services.output import OutputSettings
-from api.services.requests import Answer, identify, verify_model
+from api.services.requests import Answer, identify, verify_count, verify_model
 from api.services.tokenize import verify_known_ids
 from engine.errors import InvalidParameterError
 
@@ -53,6 +53,7 @@ async def derender_completion(context: ServerContext, body: Mapping[str, Any]) -
         return Answer(body=orjson.dumps(answer), unknown_fields=chunk.unknown + unknown)
     parsed = parse_body(DerenderCompletionRequest, body, strict_fields=strict)
     verify_model(context, parsed.request.model)
+    verify_count(parsed.request.generate_responses, MAX_PROMPTS, "generate_responses")
     encoded = await asyncio.to_thread(_whole, context, parsed.request, wishes)
     return Answer(body=encoded, unknown_fields=parsed.unknown + unknown)
 

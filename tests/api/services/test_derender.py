@@ -279,6 +279,7 @@ async def test_a_bad_field_is_named_by_its_path(
     ("fields", "param"),
     [
         ({"generate_responses": []}, "generate_responses"),
+        ({"generate_responses": [TOKENS] * 1025}, "generate_responses"),
         ({"generate_responses": [TOKENS], "prompt_tokens": [1, 2]}, "prompt_tokens"),
         ({"generate_responses": [TOKENS], "prompt_token_ids": []}, "prompt_token_ids"),
         ({"generate_responses": [TOKENS], "completion_request": {"prompt": "a", "echo": True}},
