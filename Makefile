@@ -12,7 +12,7 @@ KERNELS_BIN  := $(KERNELS_VENV)/bin
 SDK_VENV     := .venv-sdk
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-kernels test-sdk test-full check format bench lock clean
+.PHONY: help install serve test test-kernels test-sdk test-postgres test-full check format bench lock clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -61,7 +61,12 @@ tests/sdk/node/node_modules/.installed: tests/sdk/node/package-lock.json
 	npm ci --prefix tests/sdk/node
 	@touch $@
 
-test-full: install ## every test: soak, fuzz and large parity too (about an hour on 2 cores)
+test-postgres: install ## tests of storage and jobs on a real PostgreSQL (installed with apt-get if need be)
+	tests/with_postgres.sh $(BIN)/python -m pytest tests/api/storage tests/api/workers \
+		tests/api/resources/test_files.py tests/api/services/responses \
+		-m "not slow" $(TESTS)
+
+test-full: test-postgres ## every test: PostgreSQL, soak, fuzz and large parity too (about an hour on 2 cores)
 	$(BIN)/python -m pytest $(TESTS)
 
 check: install ## lint, format, strict types, floors and documentation

@@ -22,7 +22,7 @@ def set_up_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(LEVELS[level])
-    for name in ("asyncio", "httpx", "httpcore"):
+    for name in ("alembic", "asyncio", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(max(LEVELS[level], logging.WARNING))
 
 

@@ -52,7 +52,7 @@ async def storage_of(state: ServerState) -> AsyncGenerator[None]:
 
 async def _open(state: ServerState) -> None:
     # In a thread, because the libraries take a while and requests are answered meanwhile.
-    await asyncio.to_thread(importlib.import_module, "api.storage.store")
+    await asyncio.to_thread(importlib.import_module, "api.storage.migrate")
     while state.storage is None:
         opened = await _try_to_open(state)
         if opened is None:

@@ -8,7 +8,6 @@ from api.settings import ServerSettings
 from api.storage.blobs import BlobStore, open_blobs
 from api.storage.database import Database, sqlite_url, telling
 from api.storage.folder import data_folder, make_private
-from api.storage.migrate import migrate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +29,9 @@ async def open_storage(settings: ServerSettings) -> Storage:
         SetupError: a URL cannot be one of ours; trying again does not help.
         StorageError: it cannot be used now.
     """
+    # Here, because only whoever opens a database needs it, and it takes a while.
+    from api.storage.migrate import migrate
+
     folder = data_folder(settings.data_dir)
     with telling():
         if not settings.database_url or not settings.blob_url:

@@ -46,6 +46,7 @@ class Crew:
         self._state = state
         self._kinds = kinds
         self._starting: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
 
     def hire(self) -> None:
         """Start as soon as storage is open and the model loaded."""
@@ -62,9 +63,10 @@ class Crew:
         self._state.jobs = None
 
     async def _end(self, grace_s: float) -> None:
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.gather(self._starting, return_exceptions=True)
+        for task in (self._starting, self._sweeping):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         if self._state.jobs is not None:
             await self._state.jobs.stop(grace_s)
 
@@ -72,9 +74,11 @@ class Crew:
         await self._state.storage_opened.wait()
         await self._state.loaded.wait()
         from api.workers.runner import JobRunner
+        from api.workers.sweeper import keep_sweeping
 
         storage = self._state.storage
         assert storage is not None
         jobs = JobRunner(storage.database, [make(self._state) for make in self._kinds])
         jobs.start()
         self._state.jobs = jobs
+        self._sweeping = asyncio.create_task(keep_sweeping(storage))
