@@ -19,7 +19,7 @@ serving = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "sdk"
 ]
 KEYS = ("sk-one", "sk-two", "sk-three")
 NUM_SLOTS = 2
-NUM_TRIALS = 700
+NUM_TRIALS = 1500
 PROMPT = "the quick brown fox jumps over the lazy dog " * 12
 
 
@@ -106,6 +106,7 @@ def auc(one: list[float], other: list[float]) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_time_does_not_tell_what_another_tenant_asked(url: str) -> None:
     """R24: an attacker times prompts that the victim has asked and prompts that nobody has."""
     victim, attacker, _ = KEYS
@@ -129,7 +130,8 @@ def test_time_does_not_tell_what_another_tenant_asked(url: str) -> None:
             ask(victim, 10**6 + number)  # so that what was asked last tells nothing
             for each in shuffle.sample(asked, 2):
                 times[each == asked[0]].append(ask(attacker, each))
-            own.append(ask(victim, asked[0]))
+            if number % 5 == 0:
+                own.append(ask(victim, asked[0]))
     found = auc(times[True], times[False])
     seen = auc(own, times[False])
     print(f"AUC of another tenant's prompts {found:.3f}, of one's own {seen:.3f}")
