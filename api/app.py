@@ -36,6 +36,7 @@ RESOURCES = (
     "api.resources.completions",
     "api.resources.messages",
     "api.resources.responses",
+    "api.resources.responses_socket",
     "api.resources.conversations",
     "api.resources.inference",
     "api.resources.invocations",

@@ -23,6 +23,8 @@ def app():
 
 def routes(app):
     for rule in app.url_map.iter_rules():
+        if rule.websocket:
+            continue  # OpenAPI has no way to say it
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"}):
             yield method, path, app.view_functions[rule.endpoint]

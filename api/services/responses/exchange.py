@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from api.context import ServerContext
 from api.protocol.responses.request import Dialect, ResponsesRequest
@@ -19,6 +20,18 @@ _DIALECTS: dict[str, Dialect] = {
 }
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Remembered:
+    """A response that only its connection knows.
+
+    Attributes:
+        items: all of its conversation, its output last.
+    """
+
+    id: str
+    items: list[dict[str, Any]]
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
     """One request.
@@ -26,6 +39,8 @@ class Exchange:
     Attributes:
         opened: the storage; None while it cannot be used.
         wake_jobs: tells the workers of this process that there is something to do.
+        remembered: what the connection remembers of its newest response.
+        remember: takes the `History` of a request, for a connection that remembers.
         request_id: the header `X-Request-Id` as it came; None without one.
         dialect: the header `X-Responses-Event-Dialect`; "" without one.
     """
@@ -33,6 +48,8 @@ class Exchange:
     context: ServerContext
     opened: Storage | None = None
     wake_jobs: Callable[[], None] = lambda: None
+    remembered: Remembered | None = None
+    remember: Callable[[Any], None] = lambda _: None
     request_id: str | None = None
     dialect: str = ""
 

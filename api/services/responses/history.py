@@ -47,6 +47,7 @@ class _Before:
     items: Sequence[InputItem] = ()
     ancestors: Sequence[str] = ()
     num_items: int = 0
+    is_unkept: bool = False
 
 
 async def load_history(exchange: Exchange, request: PromptFields, response_id: str) -> History:
@@ -57,6 +58,10 @@ async def load_history(exchange: Exchange, request: PromptFields, response_id: s
         InvalidParameterError: a response it builds on is not finished.
     """
     given = input_items(request.input)
+    known = exchange.remembered
+    if known is not None and known.id == request.previous_response_id:
+        before = _Before(ITEMS.validate_python(known.items), is_unkept=True)
+        return _joined(before, given, response_id)
     needs_storage = (
         request.previous_response_id is not None
         or request.conversation is not None
@@ -76,7 +81,8 @@ async def load_history(exchange: Exchange, request: PromptFields, response_id: s
 def _joined(before: _Before, own: Sequence[InputItem], response_id: str) -> History:
     items = [Placed(item) for item in before.items]
     items += [Placed(item, f"input[{index}]") for index, item in enumerate(own)]
-    kept = [_with_id(stored_form(item), response_id, index) for index, item in enumerate(own)]
+    new = [*before.items, *own] if before.is_unkept else own  # nobody else keeps what was not kept
+    kept = [_with_id(stored_form(item), response_id, index) for index, item in enumerate(new)]
     return History(items=items, own=kept, ancestors=before.ancestors, num_before=before.num_items)
 
 

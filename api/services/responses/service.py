@@ -47,6 +47,7 @@ async def create_response(
         exchange.verify_storage()
     response_id = new_response_id(request)
     history = await load_history(exchange, request, response_id)
+    exchange.remember(history)
     if request.background:
         body = pinned(dict(body))
     job = await make_job(context, request, body, items=history.items, response_id=response_id)
