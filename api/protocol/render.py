@@ -36,7 +36,7 @@ class RenderedRequest(pydantic.BaseModel):
 
     request_id: str
     token_ids: list[int]
-    token_offsets: list[tuple[int, int]] | None
+    token_offsets: list[list[int]] | None
     features: None
     content_parts: None
     sampling_params: dict[str, Any]
