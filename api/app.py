@@ -25,6 +25,7 @@ from api.quotas import Quota, Quotas
 from api.request_body import ServerRequest
 from api.root_path import RootPathMiddleware
 from api.settings import ServerSettings
+from api.websocket_queue import BoundedWebsocketConnection
 
 RESOURCES = (
     "api.resources.health",
@@ -82,6 +83,7 @@ def create_app(source: ServerContext | ServerState, resources: Sequence[str] = R
     app = Quart("api", static_folder=None)
     app.extensions[EXTENSION] = state
     app.request_class = ServerRequest
+    app.asgi_websocket_class = BoundedWebsocketConnection
     _configure(app, settings)
     install_error_handlers(app, settings.error_format)
     install_cors(app, settings)
