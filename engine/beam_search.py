@@ -134,6 +134,7 @@ class _Search:
         assert first is not None
         last_id = beam.token_ids[-1]
         is_asked_for = last_id in self._request.sampling.stop_token_ids
+        is_stop = beam.end is FinishReason.STOP
         return TokenDelta(
             request_id=self._request.request_id,
             sequence_index=index,
@@ -141,7 +142,8 @@ class _Search:
             logprobs=None if num_top is None else _trimmed(beam.logprobs, num_top),
             prompt_logprobs=first.prompt_logprobs if index == 0 else None,
             finish_reason=beam.end,
-            stop_token_id=last_id if beam.end is FinishReason.STOP and is_asked_for else None,
+            stop_token_id=last_id if is_stop and is_asked_for else None,
+            ends_in_text=is_stop and not self._stops(beam),
             num_cached_tokens=first.num_cached_tokens,
             timings=self._timings(),
         )

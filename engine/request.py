@@ -227,6 +227,8 @@ class TokenDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             token; the first is None, having nothing before it.
         finish_reason: set on the last delta of the sequence and on no other.
         stop_token_id: the id that stopped it, when one of `stop_token_ids` did (not for EOS).
+        ends_in_text: it stopped though its last id is text like any other: its grammar's output
+            was complete with it, and there was no room for more.
         num_cached_tokens: prompt tokens whose KV came from the prefix cache at first admission.
         timings: with the first token and on the last delta.
         num_preemptions: on the last delta.
@@ -239,6 +241,7 @@ class TokenDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prompt_logprobs: tuple[TokenLogprobs | None, ...] | None = None
     finish_reason: FinishReason | None = None
     stop_token_id: int | None = None
+    ends_in_text: bool = False
     error: ErrorInfo | None = None
     num_cached_tokens: int = 0
     timings: Timings | None = None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from engine.errors import InvalidParameterError, OverloadedError
 from engine.request import ErrorInfo, GenerateRequest, ModelInfo, TokenDelta
 from engine.streams import RequestStream
-from engine.validation import verify_prompt
+from engine.validation import verify_given
 
 MAX_SUBMISSIONS = 3
 """A request that was in this many engines when they died may be what kills them."""
@@ -56,9 +56,9 @@ class StreamTable:
             stream.push(delta)
 
     def submit(self, stream: RequestStream, info: ModelInfo) -> None:
-        """Send a request to the present engine, unless the model does not have its ids."""
+        """Send a request to the present engine, unless the model cannot take its prompt."""
         try:
-            verify_prompt(stream.request.prompt_token_ids, info)
+            verify_given(stream.request, info)
         except InvalidParameterError as error:
             stream.refuse(error)
             return

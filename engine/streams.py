@@ -87,6 +87,7 @@ class _Waiting:
             prompt_logprobs=self.prompt_logprobs,
             finish_reason=self.last.finish_reason,
             stop_token_id=self.last.stop_token_id,
+            ends_in_text=self.last.ends_in_text,
             error=self.last.error,
             num_cached_tokens=self.num_cached_tokens,
             timings=self.timings,

@@ -134,11 +134,9 @@ def verify_request(
         InvalidParameterError, ContextLengthError: `prompt_param` names the prompt.
     """
     NUM_SEQUENCES.verify(request.num_sequences, "n")
-    if request.prompt_embeds is None:
-        verify_prompt(request.prompt_token_ids, info, param=prompt_param)
-    else:
+    verify_given(request, info, prompt_param=prompt_param)
+    if request.prompt_embeds is not None:
         prompt_param = "prompt_embeds"
-        verify_embeds(request.prompt_embeds, info)
         assert request.prompt_token_ids == embedded_prompt(request.prompt_embeds)
     verify_context(
         len(request.prompt_token_ids), request.sampling.max_tokens, info, param=prompt_param
@@ -151,6 +149,16 @@ def verify_request(
         )
     Range(INT64_MIN, INT64_MAX, is_integer=True).verify(request.priority, "priority")
     _verify_thinking(request, info)
+
+
+def verify_given(
+    request: GenerateRequest, info: ModelInfo, *, prompt_param: str = "prompt"
+) -> None:
+    """Raise InvalidParameterError for ids or embeddings that the model cannot take."""
+    if request.prompt_embeds is None:
+        verify_prompt(request.prompt_token_ids, info, param=prompt_param)
+    else:
+        verify_embeds(request.prompt_embeds, info)
 
 
 def verify_prompt(token_ids: Sequence[int], info: ModelInfo, *, param: str = "prompt") -> None:

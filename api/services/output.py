@@ -114,7 +114,7 @@ class SequenceOutput:
         if self.is_finished:
             return None
         _verify_not_failed(delta)
-        is_ended_by_token = delta.finish_reason is FinishReason.STOP
+        is_ended_by_token = delta.finish_reason is FinishReason.STOP and not delta.ends_in_text
         for position, token_id in enumerate(delta.token_ids):
             is_last = position == len(delta.token_ids) - 1
             self._take_token(token_id, delta, position)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import SequenceError
+from engine.errors import InvalidParameterError, SequenceError
 from engine.grammar.thinking import ThinkingBudget, ends_with
 from engine.request import GenerateRequest
 
@@ -37,6 +37,7 @@ class Guide:
         self._matcher = matcher
         self._vocabulary = vocabulary
         self._num_prompt_tokens = len(request.prompt_token_ids) - request.num_continued_tokens
+        self._param = grammar.param if grammar else "structured_outputs"
         self._begins_after = grammar.begins_after if grammar else ()
         self._is_open = not self._begins_after
         self._ignores_eos = sampling.ignore_eos
@@ -62,7 +63,8 @@ class Guide:
         """The last of these ids was generated.
 
         Raises:
-            SequenceError: the grammar did not allow it, or is too complex to go on.
+            SequenceError: the grammar did not allow it.
+            InvalidParameterError: the grammar is too complex to go on.
         """
         if self._budget is not None:
             self._budget.accept(token_ids, self._num_prompt_tokens)
@@ -85,7 +87,7 @@ class Guide:
         """Write the bits of the ids allowed next, in the layout of `engine.sampling.row`.
 
         Raises:
-            SequenceError: the grammar is too complex to go on.
+            InvalidParameterError: the grammar is too complex to go on.
         """
         forced_id = None if self._budget is None else self._budget.forced_id
         if forced_id is not None:
@@ -99,7 +101,7 @@ class Guide:
     def _fill_from_grammar(self, matcher: LLMatcher, allowed_W: Words) -> None:
         mask_W = np.frombuffer(matcher.compute_bitmask(), np.uint32)
         if matcher.is_error():
-            raise SequenceError(f"the grammar could not go on: {matcher.stop_reason()}")
+            raise self._too_complex()
         allowed_W[:] = mask_W[: len(allowed_W)]
         if self._ignores_eos and not matcher.is_stopped():
             self._ban_eos(allowed_W)
@@ -115,5 +117,13 @@ class Guide:
     def _consume(self, matcher: LLMatcher, token_id: int) -> None:
         if matcher.is_stopped() and token_id in self._vocabulary.eos_token_ids:
             return
-        if not matcher.consume_token(token_id):
-            raise SequenceError("the grammar does not allow the token that was generated")
+        if matcher.consume_token(token_id):
+            return
+        if "TooComplex" in matcher.stop_reason():
+            raise self._too_complex()
+        raise SequenceError("the grammar does not allow the token that was generated")
+
+    def _too_complex(self) -> InvalidParameterError:
+        """llguidance's counters ended it further on than the first step, which is tried before."""
+        message = f"Invalid '{self._param}': it cannot be enforced: it is too complex."
+        return InvalidParameterError(message, param=self._param, code="invalid_grammar")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import SequenceError
+from engine.errors import InvalidParameterError, SequenceError
 from engine.grammar.guide import Guide
 from engine.request import ErrorInfo
 from engine.sampling.bad_words import bad_word_bans
@@ -37,13 +37,20 @@ def allowed_ids(
             continue
         try:
             allowed[index] = _allowed_words(state, row.sequence, guide)
-        except SequenceError as error:
-            failures.append((row.sequence, ErrorInfo("SequenceError", str(error))))
+        except (SequenceError, InvalidParameterError) as error:
+            failures.append((row.sequence, guide_failure(error)))
             continue
         if not allowed[index].any():
             del allowed[index]
             failures.append((row.sequence, _dead_end(row.sequence)))
     return allowed, failures
+
+
+def guide_failure(error: SequenceError | InvalidParameterError) -> ErrorInfo:
+    """Why a sequence's guide cannot go on; a grammar beyond the caps is the request's fault."""
+    if isinstance(error, InvalidParameterError):
+        return ErrorInfo("InvalidParameterError", error.message, error.param, error.code)
+    return ErrorInfo("SequenceError", str(error))
 
 
 def _allowed_words(state: SchedulerState, sequence: Sequence, guide: Guide) -> Words:

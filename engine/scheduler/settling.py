@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine.errors import SequenceError
+from engine.errors import InvalidParameterError, SequenceError
 from engine.grammar.guide import Guide
 from engine.request import ErrorInfo, FinishReason, Timings, TokenDelta, TokenLogprobs
+from engine.scheduler.guidance import guide_failure
 from engine.scheduler.plan import PlannedRow, RowResult
 from engine.scheduler.repetition import repeats
 from engine.scheduler.state import SchedulerState
@@ -84,9 +85,9 @@ def _advance_guide(sequence: Sequence, guide: Guide) -> ErrorInfo | None:
     """Tell the guide of the last token; why it cannot go on, without that token, if it cannot."""
     try:
         guide.accept(sequence.token_ids)
-    except SequenceError as error:
+    except (SequenceError, InvalidParameterError) as error:
         sequence.token_ids.pop()
-        return ErrorInfo("SequenceError", str(error))
+        return guide_failure(error)
     return None
 
 
@@ -128,6 +129,7 @@ def _end(
     prompt_logprobs = None if sequence.prompt_scores is None else _take_scores(state, sequence)
     state.end(sequence)
     is_stop = reason is FinishReason.STOP
+    is_end_id = token_ids[-1:] and token_ids[-1] in sequence.stop_ids | state.eos_token_ids
     return TokenDelta(
         request_id=sequence.request.request_id,
         sequence_index=sequence.sequence_index,
@@ -136,6 +138,7 @@ def _end(
         prompt_logprobs=prompt_logprobs,
         finish_reason=reason,
         stop_token_id=_stop_token_id(state, sequence, token_ids[0]) if is_stop else None,
+        ends_in_text=is_stop and not is_end_id,
         num_cached_tokens=sequence.num_cached_tokens,
         timings=_timings(sequence),
         num_preemptions=sequence.num_preemptions,

@@ -64,3 +64,18 @@ def test_min_tokens_lets_early_stop_strings_pass(tokenizer: Tokenizer) -> None:
     assert len(ids) == 2
     how = OutputSettings(stop=("one",), min_tokens=1)
     assert run(tokenizer, [ids], how)["text"] == "one "
+
+
+def test_the_last_token_of_a_complete_output_is_text(tokenizer: Tokenizer) -> None:
+    ids = tuple(tokenizer.encode("one two"))
+    for ends_in_text in (True, False):
+        output = SequenceOutput(0, tokenizer, OutputSettings())
+        delta = TokenDelta(
+            request_id="r",
+            token_ids=ids,
+            finish_reason=FinishReason.STOP,
+            ends_in_text=ends_in_text,
+        )
+        chunk = output.push(delta)
+        assert chunk is not None
+        assert chunk.text == tokenizer.decode(ids if ends_in_text else ids[:-1])

@@ -9,7 +9,7 @@ from llguidance import LLMatcher
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
-from engine.errors import SequenceError
+from engine.errors import InvalidParameterError, SequenceError
 from engine.grammar.compile import compile_grammar
 from engine.grammar.guide import Guide
 from engine.grammar.sources import from_choice
@@ -133,3 +133,15 @@ def test_the_names_of_added_tokens_in_a_text_can_be_written(special: bool) -> No
     assert tokenizer.decode(token_ids, skip_special_tokens=False) == text
     assert (added in token_ids) is not special
     assert end not in token_ids
+
+
+def test_a_grammar_that_grows_too_complex_further_on_is_the_clients_error(follow: Any) -> None:
+    sequence = follow(LLMatcher.grammar_from_regex("(a?){500}a{500}"))
+
+    def go_on() -> None:
+        for _ in range(600):
+            sequence.push(min(sequence.allowed() - {EOS}))
+
+    with pytest.raises(InvalidParameterError, match="too complex") as caught:
+        go_on()
+    assert caught.value.param == "structured_outputs"

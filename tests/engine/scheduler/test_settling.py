@@ -235,3 +235,39 @@ def test_hits_count_tokens_once_per_request(make_world: Any) -> None:
     stats = world.scheduler.stats()
     assert (stats.total_prompt_tokens, stats.total_cached_tokens) == (18, 8)
     assert (stats.total_prefix_queries, stats.total_prefix_hits) == (27, 16)
+
+
+class Complete:
+    """A guide whose output is complete with whatever comes."""
+
+    is_complete = True
+
+    def accept(self, token_ids: list[int]) -> None:
+        """Allow it."""
+
+
+def test_a_complete_output_that_fills_its_room_ends_in_text(make_world: Any) -> None:
+    world = make_world()
+    (sequence,) = world.add("a", [1], max_tokens=2)
+    sequence.guide = Complete()
+    last = give(world, 3, 4).last
+    assert (last.finish_reason, last.ends_in_text) == (FinishReason.STOP, True)
+    world.add("b", [1], ignore_eos=False)
+    assert not give(world, EOS, request_id="b").last.ends_in_text
+
+
+class TooComplex(Complete):
+    """A guide that cannot go on."""
+
+    def accept(self, token_ids: list[int]) -> None:
+        """Refuse as a grammar beyond the caps does."""
+        raise InvalidParameterError("Too complex.", param="guided_regex", code="invalid_grammar")
+
+
+def test_a_grammar_that_cannot_go_on_is_the_requests_fault(make_world: Any) -> None:
+    world = make_world()
+    (sequence,) = world.add("a", [1])
+    sequence.guide = TooComplex()
+    error = give(world, 3).last.error
+    assert error is not None
+    assert (error.kind, error.param) == ("InvalidParameterError", "guided_regex")
