@@ -61,6 +61,7 @@ class GenerateTokensRequest(RequestModel):
     """The body.
 
     Attributes:
+        token_offsets: what rendering told of the prompt's text; nothing here depends on it.
         output_mode: `tokens` alone, `text` beside them, or with `derender` a chat's message.
         parse_context: how messages are read, with `derender`.
         return_token_ids: the prompt's ids come back as well.
@@ -68,6 +69,7 @@ class GenerateTokensRequest(RequestModel):
     """
 
     token_ids: PromptIds
+    token_offsets: list[list[int]] | None = None
     sampling_params: GenerateSampling
     model: str | None = None
     request_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None

@@ -66,7 +66,6 @@ ANTHROPIC: dict[str, Neutral] = {
 }
 
 GENERATE: dict[str, Neutral] = {
-    "token_offsets": _OFF,
     "features": _OFF,
     "content_parts": _OFF,
     "kv_transfer_params": _OFF,

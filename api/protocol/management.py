@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import pydantic
 
 from api.protocol.base import RequestModel
+from engine.errors import InvalidParameterError
 
 MAX_REQUEST_IDS = 10_000
+MAX_SHOWN_NAME = 100
 
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 Switch = Annotated[
@@ -72,6 +75,18 @@ class AbortRequestsRequest(RequestModel):
     request_ids: Annotated[list[str], pydantic.Field(max_length=MAX_REQUEST_IDS)] = pydantic.Field(
         default_factory=list[str]
     )
+
+
+def verify_abort_body(body: Mapping[str, Any]) -> None:
+    """Raise InvalidParameterError for a body that has members and no `request_ids`: a misspelt
+    name must not end everybody's requests."""
+    if body and "request_ids" not in body:
+        name = next(iter(body))[:MAX_SHOWN_NAME]
+        raise InvalidParameterError(
+            f"Unknown parameter: '{name}'. Only an empty body ends all requests.",
+            param=name,
+            code="unknown_parameter",
+        )
 
 
 class ScaleElasticEPRequest(RequestModel):

@@ -69,6 +69,7 @@ async def is_sleeping() -> Response:
 async def abort_requests() -> Response:
     """End requests, all of them without a body."""
     body = parse_json_object(await read_body(request) or b"{}")
+    protocol.verify_abort_body(body)
     parsed = parse_body(protocol.AbortRequestsRequest, body, strict_fields=False)
     return json_response(await management.abort_requests(context(), parsed.request))
 

@@ -60,12 +60,23 @@ async def list_messages(completion_id: str) -> Response:
 
 
 def _wanted() -> dict[str, str]:
-    """`metadata[key]=value` of the query."""
-    pairs = {
-        found[1]: value
-        for name, value in request.args.items()
-        if (found := _PAIR.fullmatch(name)) is not None
-    }
+    """`metadata[key]=value` of the query.
+
+    Raises:
+        InvalidParameterError: `metadata` is written otherwise, or has too many pairs.
+    """
+    pairs: dict[str, str] = {}
+    for name, value in request.args.items():
+        if name != "metadata" and not name.startswith("metadata["):
+            continue
+        found = _PAIR.fullmatch(name)
+        if found is None:
+            raise InvalidParameterError(
+                "Invalid 'metadata': it is written as metadata[key]=value, with keys of 1 to 64 "
+                "characters.",
+                param="metadata",
+            )
+        pairs[found[1]] = value
     if len(pairs) > MAX_PAIRS:
         raise InvalidParameterError(
             f"Invalid 'metadata': at most {MAX_PAIRS} pairs.", param="metadata"

@@ -68,6 +68,12 @@ async def test_named_requests_are_aborted(world):
     assert world.engine.commands == [EndRequests(("a", "b"))]
 
 
+async def test_a_misspelt_list_of_requests_aborts_nobody(world):
+    status, body = await call(world, "POST /abort_requests", json={"ids": ["zz"]})
+    assert (status, body["error"]["param"]) == (400, "ids")
+    assert world.engine.commands == []
+
+
 async def test_parts_that_still_sleep_are_told(world):
     world.engine.control_value = 1
     _, body = await call(world, "POST /wake_up?tags=weights")

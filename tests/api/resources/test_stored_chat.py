@@ -122,6 +122,14 @@ async def test_the_same_request_id_twice_makes_two(client: Any) -> None:
     assert len((await got(client, "/v1/chat/completions"))["data"]) == 2
 
 
+@pytest.mark.parametrize(
+    "query", ["metadata=5", "metadata[]=1", "metadata[a=1", "metadata[a][b]=1"]
+)
+async def test_a_filter_written_otherwise_is_400(client: Any, query: str) -> None:
+    answer = await got(client, f"/v1/chat/completions?{query}", 400)
+    assert answer["error"]["param"] == "metadata"
+
+
 async def test_nobody_else_sees_a_completion(client: Any, state: Any, monkeypatch: Any) -> None:
     made = await asked(client, metadata={"a": "1"})
     url = f"/v1/chat/completions/{made['id']}"

@@ -99,6 +99,15 @@ async def test_offsets_say_which_characters_a_token_stands_for(speaking: Any) ->
     assert ids[0]["token_offsets"] is None
 
 
+async def test_a_body_with_offsets_generates_as_one_without(speaking: Any) -> None:
+    speaker = speaking("x")
+    plain = (await complete(speaker, "hello one", seed=3))[0]
+    rendered = (await complete(speaker, "hello one", seed=3, return_token_offsets=True))[0]
+    assert rendered["token_offsets"]
+    wanted, got = await engine_gets(speaker, plain), await engine_gets(speaker, rendered)
+    assert (got.prompt_token_ids, got.sampling) == (wanted.prompt_token_ids, wanted.sampling)
+
+
 async def test_a_stream_stays_one(speaking: Any) -> None:
     rendered = await chat(speaking("x"), stream=True, stream_options={"include_usage": True})
     assert rendered["stream"] is True
