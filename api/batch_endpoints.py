@@ -34,7 +34,7 @@ BATCHES = (
     Endpoint(
         method="POST",
         path="/v1/batches/{batch_id}/cancel",
-        summary="Begin no more lines of a batch.",
+        summary="Begin no more lines of a batch; those under way end within ten minutes.",
         tag=TAG,
         response=ONE,
     ),

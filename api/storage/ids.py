@@ -7,6 +7,7 @@ a cursor, also after its row was deleted.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import threading
@@ -44,6 +45,14 @@ _last_us = 0
 def new_id(kind: str) -> str:
     """A new id for a thing of this kind, e.g. `file-` and 48 hexadecimal digits."""
     return f"{PREFIXES[kind]}{_next_us():0{TIME_DIGITS}x}{secrets.token_hex(RANDOM_BYTES)}"
+
+
+def derived_id(kind: str, source_id: str, index: int) -> str:
+    """The one id of what the part at `index` of `source_id` makes, however often it is made; it has
+    the time of `source_id`, which is one of `new_id`, and cannot be guessed without it."""
+    time_digits = source_id[len(source_id) - TIME_DIGITS - 2 * RANDOM_BYTES :][:TIME_DIGITS]
+    digest = hashlib.sha256(f"{source_id}:{index}".encode()).hexdigest()
+    return f"{PREFIXES[kind]}{time_digits}{digest[: 2 * RANDOM_BYTES]}"
 
 
 def is_sane(text: str) -> bool:

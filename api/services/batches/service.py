@@ -94,7 +94,7 @@ async def retrieve_batch(storage: Storage, project_id: str, batch_id: str) -> di
 
 
 async def cancel_batch(storage: Storage, project_id: str, batch_id: str) -> dict[str, Any]:
-    """Begin no more lines; what is done goes to the output file.
+    """Begin no more lines; what is done or under way goes to the output file.
 
     Raises:
         APIError: 404; 409 it is past cancelling.

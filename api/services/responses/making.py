@@ -64,11 +64,11 @@ def _can_be_held(request: ResponsesRequest) -> bool:
     return bool(request.stream) and request.store is not False and not request.background
 
 
-def new_response_id(request: ResponsesRequest) -> str:
-    """The id of the answer: vLLM's `request_id`, or a new one."""
+def new_response_id(request: ResponsesRequest, response_id: str | None = None) -> str:
+    """The id of the answer: vLLM's `request_id`, or `response_id`, or a new one."""
     given = request.request_id
     if given is None:
-        return ids.new_id("response")
+        return response_id or ids.new_id("response")
     if not ids.is_sane(given):
         raise InvalidParameterError(
             "Invalid 'request_id': expected letters, digits, '-' and '_'.", param="request_id"

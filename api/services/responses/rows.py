@@ -25,6 +25,9 @@ FOREGROUND = "responses"
 
 LEASE_MS = 15_000
 
+TAKEN = "duplicate_request_id"
+"""The code of an id that there is already."""
+
 KEPT = frozenset({"completed", "incomplete"})
 """Statuses of responses that become part of their conversation."""
 
@@ -60,7 +63,7 @@ async def writing(exchange: Exchange) -> AsyncGenerator[AsyncSession, None]:
             "There is a response with this 'request_id' already.",
             status=409,
             param="request_id",
-            code="duplicate_request_id",
+            code=TAKEN,
         ) from None
 
 

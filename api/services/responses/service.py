@@ -28,12 +28,17 @@ KEEP_ALIVE = b": keep-alive\n\n"
 
 
 async def create_response(
-    exchange: Exchange, body: Mapping[str, Any], *, is_begun_first: bool = False
+    exchange: Exchange,
+    body: Mapping[str, Any],
+    *,
+    is_begun_first: bool = False,
+    response_id: str | None = None,
 ) -> Answer:
     """Answer a conversation.
 
     Arguments:
         is_begun_first: the response is there while it is made, though nobody reads its events.
+        response_id: of a new response; None: one that nobody knows yet.
 
     Raises:
         APIError, EngineError: the request was refused or failed.
@@ -45,7 +50,7 @@ async def create_response(
     writer = dialect_writer(exchange, request)
     if request.store is not False:
         exchange.verify_storage()
-    response_id = new_response_id(request)
+    response_id = new_response_id(request, response_id)
     history = await load_history(exchange, request, response_id)
     exchange.remember(history)
     if request.background:

@@ -24,10 +24,10 @@ from api.services.chat import create_chat_completion
 from api.services.completions import create_completion
 from api.services.requests import Answer
 from api.services.responses.exchange import Exchange
-from api.services.responses.service import create_response
-from api.storage.ids import new_id
+from api.storage.ids import derived_id, new_id
 from api.storage.store import Storage
 from api.workers.batches.reading import parse
+from api.workers.batches.responding import respond_once
 from engine.errors import EngineError
 
 RETRY_STATUSES = frozenset({429, 503})
@@ -57,9 +57,12 @@ class Result:
 class Answerer:
     """Calls the services as the routes do, for one tenant."""
 
-    def __init__(self, context: ServerContext, storage: Storage, endpoint: str) -> None:
+    def __init__(
+        self, context: ServerContext, storage: Storage, endpoint: str, batch_id: str
+    ) -> None:
         self._context = context
         self._storage = storage
+        self._batch_id = batch_id
         self._endpoint = endpoint
         self._call = _ENDPOINTS[endpoint]
 
@@ -73,7 +76,7 @@ class Answerer:
         wait_s = RETRY_S
         while True:
             try:
-                answer = await self._call(self, request, request_id)
+                answer = await self._call(self, request, request_id, line_index)
             except (APIError, EngineError) as error:
                 told = error if isinstance(error, APIError) else from_engine_error(error)
             except Exception:
@@ -86,18 +89,19 @@ class Answerer:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, MAX_RETRY_S)
 
-    async def chat(self, request: BatchRequest, request_id: str) -> Answer:
+    async def chat(self, request: BatchRequest, request_id: str, line_index: int) -> Answer:
         """As POST /v1/chat/completions."""
         return await create_chat_completion(self._context, request.body, request_id)
 
-    async def complete(self, request: BatchRequest, request_id: str) -> Answer:
+    async def complete(self, request: BatchRequest, request_id: str, line_index: int) -> Answer:
         """As POST /v1/completions."""
         return await create_completion(self._context, request.body, request_id)
 
-    async def respond(self, request: BatchRequest, request_id: str) -> Answer:
-        """As POST /v1/responses."""
+    async def respond(self, request: BatchRequest, request_id: str, line_index: int) -> Answer:
+        """As POST /v1/responses, once however often the line is run."""
         exchange = Exchange(context=self._context, opened=self._storage, request_id=request_id)
-        return await create_response(exchange, request.body)
+        response_id = derived_id("response", self._batch_id, line_index)
+        return await respond_once(exchange, request.body, response_id)
 
     def _refused(self, line_index: int, custom_id: Any, request_id: str, error: APIError) -> Result:
         body = error_body(error, self._context.settings.error_format)
@@ -105,7 +109,7 @@ class Answerer:
         return Result(line_index, False, _line(custom_id, response, None), NO_USAGE)
 
 
-_ENDPOINTS: dict[str, Callable[[Answerer, BatchRequest, str], Awaitable[Answer]]] = {
+_ENDPOINTS: dict[str, Callable[[Answerer, BatchRequest, str, int], Awaitable[Answer]]] = {
     "/v1/chat/completions": Answerer.chat,
     "/v1/completions": Answerer.complete,
     "/v1/responses": Answerer.respond,

@@ -83,7 +83,8 @@ class Batches:
     async def _run_lines(self, job: Job[BatchRow]) -> None:
         done = await done_lines(self._storage, job.row.id)
         tenant = Tenant(project_id=job.row.project_id, key_id=job.row.key_id)
-        answerer = Answerer(self._context.for_tenant(tenant), self._storage, job.row.endpoint)
+        context = self._context.for_tenant(tenant)
+        answerer = Answerer(context, self._storage, job.row.endpoint, job.row.id)
         lines = input_lines(self._storage, job.row)
         with contextlib.suppress(TimeoutError):
             async with contextlib.aclosing(lines), asyncio.timeout(self._time_left_s(job)):

@@ -17,6 +17,15 @@ Line = tuple[int, bytes]
 """Index in the file, blank lines counted, from 0; and the bytes without the line break."""
 
 
+RESPONSES = "/v1/responses"
+OWN_ID = APIError(
+    "Unsupported parameter: 'request_id' cannot be given in a batch; the ids of its responses "
+    "follow from the batch's.",
+    param="request_id",
+    code="unsupported_parameter",
+)
+
+
 class InputGoneError(Exception):
     """The input file is no longer there."""
 
@@ -54,8 +63,12 @@ async def split_lines(pieces: AsyncIterator[bytes]) -> AsyncGenerator[Line]:
 async def parse(line: bytes, endpoint: str) -> BatchRequest:
     """A line as a request for the batch's endpoint. Raises LineError."""
     if len(line) <= SMALL_BODY_BYTES:
-        return parse_line(line, (endpoint,))
-    return await asyncio.to_thread(_parse_large, line, endpoint)
+        request = parse_line(line, (endpoint,))
+    else:
+        request = await asyncio.to_thread(_parse_large, line, endpoint)
+    if endpoint == RESPONSES and request.body.get("request_id") is not None:
+        raise LineError(request.custom_id, OWN_ID)
+    return request
 
 
 def _parse_large(line: bytes, endpoint: str) -> BatchRequest:

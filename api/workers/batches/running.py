@@ -2,7 +2,8 @@
 
 A line whose result is kept is never run again: the lines to run are those without one. A worker
 that lost its lease keeps nothing, and the key of a result makes a second one impossible. What is
-under way when a worker dies is run again by the next one; its first run left no trace.
+under way when a worker dies is run again by the next one; of its first run there is at most the
+response that it stored, which is then its result (`api.workers.batches.responding`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from api.workers.batches.answering import NO_USAGE, Answerer, Result
 from api.workers.batches.reading import Line
 from api.workers.job import Job
 
+GRACE_S = 600.0
+"""How long a batch that is cancelled waits for its lines under way: OpenAI's ten minutes."""
 GROUP_S = 0.25
 MAX_GROUP = 128
 
@@ -88,14 +91,15 @@ class LineRunner:
             self._gate.leave()
 
     async def _watch(self) -> None:
-        """Begin nothing more when the batch is cancelled or this process ends; a cancelled batch
-        does not wait for what is under way either."""
+        """Begin nothing more when the batch is cancelled or this process ends; what is under way
+        in a cancelled batch may end, within `GRACE_S`."""
         stopping = asyncio.create_task(self._job.should_stop.wait())
         ending = asyncio.create_task(self._job.wait_until(_is_ending))
         try:
             await asyncio.wait({stopping, ending}, return_when=asyncio.FIRST_COMPLETED)
             self._may_begin = False
             if ending.done():
+                await asyncio.sleep(GRACE_S)
                 for task in self._under_way:
                     task.cancel()
         finally:

@@ -20,9 +20,11 @@ from api.workers.batches.gate import LiveFirst
 from api.workers.batches.reading import split_lines
 from api.workers.runner import JobRunner
 from engine.errors import OverloadedError
+from engine.request import FinishReason
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
+RESPONSES = "/v1/responses"
 
 
 def line(custom_id, url=CHAT, **body):
@@ -177,6 +179,15 @@ async def test_a_bad_line_fails_the_batch_with_its_number(world, data, code, par
     assert not world.engine.requests
 
 
+async def test_a_line_cannot_choose_the_id_of_its_response(world):
+    world.hire()
+    data = jsonl(line("a", RESPONSES, request_id="mine"))
+    done = await world.ended(await world.create(data, RESPONSES))
+    [error] = done["errors"]["data"]
+    assert (error["code"], error["param"], error["line"]) == (
+        "unsupported_parameter", "request_id", 1)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("change", "param"),
     [
@@ -203,13 +214,14 @@ async def test_a_file_of_another_purpose_is_refused(world):
     assert (status, answer["error"]["code"]) == (400, "invalid_file_purpose")
 
 
-async def test_cancelling_keeps_what_is_done_and_begins_nothing_more(world):
+async def cancelled_after_six(world, held_s):
+    """A batch of 40 lines, cancelled when six are done and others under way, which take so long."""
     done_lines, original = asyncio.Event(), world.engine.generate
 
     async def some_then_none(request):
         if len(world.engine.requests) >= 6:
             done_lines.set()
-            await asyncio.sleep(3600)
+            await asyncio.sleep(held_s)
         async for deltas in original(request):
             yield deltas
 
@@ -220,7 +232,22 @@ async def test_cancelling_keeps_what_is_done_and_begins_nothing_more(world):
     await asyncio.sleep(0.2)
     status, cancelling = await world.ask("POST", f"/v1/batches/{batch['id']}/cancel")
     assert (status, cancelling["status"]) == (200, "cancelling")
-    done = await world.ended(batch)
+    return await world.ended(batch)
+
+
+async def test_cancelling_lets_lines_under_way_end_and_begins_nothing_more(world):
+    done = await cancelled_after_six(world, held_s=1.0)
+    assert done["status"] == "cancelled"
+    counts = done["request_counts"]
+    num_under_way = counts["completed"] - 6
+    assert 0 < num_under_way <= 2 * world.engine.info.max_num_seqs
+    assert len(world.engine.requests) == counts["completed"]
+    assert len(await world.results(done["output_file_id"])) == counts["completed"]
+
+
+async def test_a_cancelled_batch_waits_for_its_lines_so_long_and_no_longer(world, monkeypatch):
+    monkeypatch.setattr(running, "GRACE_S", 0.1)
+    batch = done = await cancelled_after_six(world, held_s=3600)
     assert done["status"] == "cancelled"
     counts = done["request_counts"]
     assert (counts["total"], counts["completed"]) == (40, 6)
@@ -282,6 +309,49 @@ async def test_a_batch_handed_over_goes_on_and_runs_no_line_twice(world, service
     results = await world.results(done["output_file_id"])
     assert [each["custom_id"] for each in results] == [f"line-{index}" for index in range(60)]
     assert len(begun) == 60
+
+
+async def test_a_line_whose_result_was_lost_gives_the_response_it_stored(world, monkeypatch):
+    monkeypatch.setattr("api.workers.runner.RETRY_S", 0.01)
+    keep, losses = running.keep_results, []
+
+    async def lost_at_first(job, group):
+        if not losses:
+            losses.append(group)
+            raise RuntimeError("as if the process was killed")
+        await keep(job, group)
+
+    monkeypatch.setattr(running, "keep_results", lost_at_first)
+    _, conversation = await world.ask("POST", "/v1/conversations", json={})
+    lines = jsonl(line("a", RESPONSES, store=True, conversation=conversation["id"]))
+    batch = await world.create(lines, RESPONSES)
+    world.hire()
+    done = await world.ended(batch)
+    [result] = await world.results(done["output_file_id"])
+    assert len(losses) == len(world.engine.requests) == 1
+    lost = json.loads(losses[0][0].line)
+    assert result["response"]["body"] == lost["response"]["body"]
+    path = f"/v1/responses/{result['response']['body']['id']}"
+    assert (await world.ask("GET", path))[1] == result["response"]["body"]
+    _, items = await world.ask("GET", f"/v1/conversations/{conversation['id']}/items")
+    assert len(items["data"]) == 2
+
+
+async def test_a_line_is_tried_again_under_the_same_id_when_its_response_failed(world, monkeypatch):
+    monkeypatch.setattr("api.workers.batches.answering.RETRY_S", 0.01)
+    original, tries = world.engine.generate, []
+
+    async def ended_by_its_operator_at_first(request):
+        tries.append(request)
+        world.engine.end_reason = FinishReason.ABORT if len(tries) == 1 else FinishReason.STOP
+        async for deltas in original(request):
+            yield deltas
+
+    world.engine.generate = ended_by_its_operator_at_first
+    world.hire()
+    done = await world.ended(await world.create(jsonl(line("a", RESPONSES, store=True)), RESPONSES))
+    assert done["request_counts"] == {"total": 1, "completed": 1, "failed": 0}
+    assert len(tries) == 2
 
 
 async def test_two_workers_share_batches_and_each_line_runs_once(world, services_world):
