@@ -130,7 +130,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/invocations",
-        summary="Whichever of the above the body's fields belong to (SageMaker).",
+        summary="Chat, completion or token ids, by the body's fields (SageMaker).",
         tag="Generation",
         media="application/json",
         can_stream=True,

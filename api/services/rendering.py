@@ -135,4 +135,6 @@ def _apply(
             variables=variables,
         )
     except TemplateError as error:
-        raise InvalidParameterError(str(error)[:1000], param="messages") from error
+        # The operator's template does its part; a client's own may be what fails.
+        param = "messages" if request.chat_template is None else "chat_template"
+        raise InvalidParameterError(str(error)[:1000], param=param) from error

@@ -128,3 +128,14 @@ async def test_the_operator_can_say_what_content_templates_take(
     template = "{{ messages[0].content }}|{{ messages[1].content }}"
     speaker = speaking(template=template, chat_template_content_format=content_format)
     assert await prompt(speaker, messages=messages) == shown
+
+
+async def test_a_template_of_the_request_that_fails_is_named(speaking: Any) -> None:
+    speaker = speaking(template=TEMPLATE, trust_request_chat_template=True)
+    with pytest.raises(InvalidParameterError) as caught:
+        await prompt(speaker, chat_template="{{ raise_exception('no') }}")
+    assert caught.value.param == "chat_template"
+    speaker = speaking(template="{{ raise_exception('no') }}")
+    with pytest.raises(InvalidParameterError) as caught:
+        await prompt(speaker)
+    assert caught.value.param == "messages"
