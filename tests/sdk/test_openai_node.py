@@ -15,7 +15,7 @@ FOLDER = pathlib.Path(__file__).parent / "node"
     shutil.which("node") is None or not (FOLDER / "node_modules/openai").is_dir(),
     reason="npm ci --prefix tests/sdk/node installs the SDK",
 )
-@pytest.mark.parametrize("script", ["chat.mjs", "zod.mjs", "responses.mjs"])
+@pytest.mark.parametrize("script", ["chat.mjs", "zod.mjs", "responses.mjs", "files.mjs"])
 def test_openai_node_works_unchanged(server: str, script: str) -> None:
     done = subprocess.run(
         ["node", script, server], cwd=FOLDER, capture_output=True, text=True, check=False
