@@ -165,7 +165,7 @@ async def kill_and_verify(settings, point, number):
         await verify(server, data, file_id, batch_id)
 
 
-@pytest.mark.parametrize(("point", "number"), [POINTS[5], POINTS[10]])
+@pytest.mark.parametrize(("point", "number"), [POINTS[5]])
 async def test_a_server_killed_at_a_named_point_loses_and_repeats_nothing(
     storage_settings, point, number
 ):
