@@ -40,10 +40,10 @@ class BackgroundResponses:
         """Make what is missing of it."""
         try:
             async with self._database.reading() as session:
-                events, own = await make_again(self._context, job.row, session)
+                run, events, own = await make_again(self._context, job.row, session)
             async with contextlib.aclosing(events):
                 async for ready in events:
-                    await _write(job, ready, own)
+                    await _write(job, ready, own, run.usage)
         except TRANSIENT:
             raise
         except (APIError, EngineError) as fault:
@@ -82,9 +82,15 @@ def left_responses(state: ServerState) -> LeftResponses:
     return LeftResponses()
 
 
-async def _write(job: Job[ResponseRow], events: Sequence[Event], own: list[dict[str, Any]]) -> None:
+async def _write(
+    job: Job[ResponseRow],
+    events: Sequence[Event],
+    own: list[dict[str, Any]],
+    usage: dict[str, Any],
+) -> None:
     """Events, and what they say of the response, in one transaction."""
     async with job.writing() as (session, row):
+        row.usage = usage
         add_events(session, row.id, events)
         for event in events:
             if event["type"] in TERMINAL:

@@ -4,7 +4,6 @@ read them from there, whichever worker they ask."""
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -19,10 +18,9 @@ from api.services.responses.conversion import Placed
 from api.services.responses.exchange import Exchange
 from api.services.responses.history import History
 from api.services.responses.making import make_job
-from api.services.responses.open_items import Event
 from api.services.responses.pacing import gathered
 from api.services.responses.recorder import Events
-from api.services.responses.restoring import ending
+from api.services.responses.restoring import Written, ending
 from api.services.responses.resuming import resumed
 from api.services.responses.rows import Work, write_begin, write_end, writing
 from api.services.responses.run import ResponseRun
@@ -68,6 +66,7 @@ async def enqueue(
             body,
             work=Work(queue=queue_of(exchange.context), is_open=True),
             has_events=True,
+            usage=run.usage,
         )
         add_events(session, row.id, events)
     return row.body
@@ -75,8 +74,8 @@ async def enqueue(
 
 async def make_again(
     context: ServerContext, row: ResponseRow, session: AsyncSession
-) -> tuple[Events, list[dict[str, Any]]]:
-    """The events that are missing of a response, and the items of its request.
+) -> tuple[ResponseRun, Events, list[dict[str, Any]]]:
+    """A response's run, the events that are missing of it, and the items of its request.
 
     Raises:
         APIError, EngineError: it cannot be made any more.
@@ -92,8 +91,9 @@ async def make_again(
         response_id=row.id,
         created_at=row.created_at,
     )
-    events = ResponseRun(job).events(merge([job.chat.generation]))
-    return gathered(resumed(events, known), PACE_S), own
+    run = ResponseRun(job)
+    events = run.events(merge([job.chat.generation]))
+    return run, gathered(resumed(events, known), PACE_S), own
 
 
 async def cancel(exchange: Exchange, response_id: str) -> Snapshot:
@@ -122,7 +122,7 @@ async def end_now(
 ) -> None:
     """End a response that nobody makes any more."""
     known = await events_after(session, row.id, -1)
-    events: Sequence[Event] = ending(row.body, known, status, error=error)
+    events = ending(row.body, Written(known), status, error=error, usage=row.usage)
     add_events(session, row.id, events)
     await write_end(session, row, events[-1]["response"], await own_items(session, row))
 

@@ -86,12 +86,14 @@ class Recorder:
         return asyncio.create_task(self._beat(self._lease))
 
     async def _beat(self, lease: Lease) -> None:
-        """Keep the lease while the response is made."""
+        """Keep the lease while the response is made, and what it has used."""
         while True:
             await asyncio.sleep(LEASE_MS / 1000 / BEATS_PER_LEASE)
             with contextlib.suppress(StorageError):
                 async with self._exchange.storage.database.writing() as session:
-                    await renew(session, ResponseRow, lease, LEASE_MS)
+                    row = await renew(session, ResponseRow, lease, LEASE_MS)
+                    if row is not None:
+                        row.usage = self._run.usage
 
     async def _ended(self, ready: list[Event], kept: Sequence[Event]) -> list[Event]:
         try:
@@ -134,4 +136,5 @@ class Recorder:
             self._request,
             work=work,
             has_events=self._run.is_streamed,
+            usage=self._run.usage,
         )

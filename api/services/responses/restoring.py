@@ -18,7 +18,41 @@ from api.services.responses.snapshot import Snapshot
 from api.services.responses.writer import OutputWriter
 
 
-def ending(body: Snapshot, events: Sequence[Event], status: str, **members: Any) -> list[Event]:
+class Written:
+    """What events, taken as they were written, say of the output and its last item.
+
+    Attributes:
+        num: of the next event.
+    """
+
+    def __init__(self, events: Sequence[Event] = ()) -> None:
+        self.num = 0
+        self._done: list[Item] = []
+        self._opened: OpenItem | None = None
+        self.take(events)
+
+    def take(self, events: Sequence[Event]) -> None:
+        """More of them."""
+        for event in events:
+            self._take(event["type"], event)
+            self.num = event["sequence_number"] + 1
+
+    def _take(self, kind: str, event: Event) -> None:
+        if kind == "response.output_item.added":
+            self._opened = _opened(event["item"])
+        elif kind == "response.output_item.done":
+            self._done.append(event["item"])
+            self._opened = None
+        elif kind.endswith(".delta") and "summary" not in kind and self._opened is not None:
+            self._opened.more(event["delta"], event.get("logprobs") or [])
+
+    def restore(self, writer: OutputWriter) -> None:
+        """Give a new writer what there is, to be closed."""
+        writer.items += self._done
+        writer.reopen(self._opened)
+
+
+def ending(body: Snapshot, written: Written, status: str, **members: Any) -> list[Event]:
     """The events that end it now: of the item that was open, then of the response.
 
     Arguments:
@@ -27,27 +61,12 @@ def ending(body: Snapshot, events: Sequence[Event], status: str, **members: Any)
         members: of the response object, such as `error`.
     """
     writer = OutputWriter(body["id"], ItemStyle())
-    _restore(writer, events)
+    written.restore(writer)
     closing = list(writer.close("incomplete"))
     response = body | {"status": status, "output": writer.items} | members
     kind = "response.failed" if status == "failed" else "response.incomplete"
-    first = events[-1]["sequence_number"] + 1 if events else 0
     told = [*closing, {"type": kind, "response": response}]
-    return [event | {"sequence_number": first + index} for index, event in enumerate(told)]
-
-
-def _restore(writer: OutputWriter, events: Sequence[Event]) -> None:
-    opened: OpenItem | None = None
-    for event in events:
-        kind: str = event["type"]
-        if kind == "response.output_item.added":
-            opened = _opened(event["item"])
-        elif kind == "response.output_item.done":
-            writer.items.append(event["item"])
-            opened = None
-        elif kind.endswith(".delta") and "summary" not in kind and opened is not None:
-            opened.more(event["delta"], event.get("logprobs") or [])
-    writer.reopen(opened)
+    return [event | {"sequence_number": written.num + index} for index, event in enumerate(told)]
 
 
 def _opened(item: Item) -> OpenItem | None:

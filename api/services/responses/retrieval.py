@@ -7,16 +7,19 @@ import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from api.errors import APIError
 from api.protocol.responses.queries import ItemsQuery, RetrieveQuery
 from api.services.events import DONE, padding
 from api.services.responses.dialects import TERMINAL, DialectWriter
 from api.services.responses.exchange import Exchange
 from api.services.responses.listing import included, page_of_items
 from api.services.responses.open_items import Event
+from api.services.responses.restoring import Written, ending
+from api.services.responses.snapshot import Snapshot
 from api.storage.responses import context_of, events_after, load_response, remove_response
 from api.storage.tables.responses import ResponseRow
 from engine.errors import InvalidParameterError
+
+DELETED = {"code": "not_found", "message": "The response was deleted."}
 
 POLL_S = 0.1
 """How often the events of a response that another worker makes are looked for."""
@@ -59,13 +62,13 @@ async def stream_again(
         pad=padding if query.include_obfuscation else None,
     )
     last = -1 if query.starting_after is None else query.starting_after
-    return _followed(exchange, row.id, last, writer)
+    return _followed(follow(exchange, row.id, row.body), last, writer)
 
 
 async def _followed(
-    exchange: Exchange, response_id: str, last: int, writer: DialectWriter
+    following: AsyncGenerator[list[Event], None], last: int, writer: DialectWriter
 ) -> AsyncGenerator[bytes, None]:
-    async with contextlib.aclosing(follow(exchange, response_id)) as batches:
+    async with contextlib.aclosing(following) as batches:
         async for events in batches:
             num_known = sum(event["sequence_number"] <= last for event in events)
             for event in events[:num_known]:
@@ -75,20 +78,29 @@ async def _followed(
                 yield written or DONE
 
 
-async def follow(exchange: Exchange, response_id: str) -> AsyncGenerator[list[Event], None]:
-    """All events of a response, in lists, until the one that ends it."""
-    last = -1
+async def follow(
+    exchange: Exchange, response_id: str, body: Snapshot
+) -> AsyncGenerator[list[Event], None]:
+    """All events of a response, in lists, until the one that ends it. One that is deleted meanwhile
+    ends as failed.
+
+    Arguments:
+        body: the response, as it was when it was last seen.
+    """
+    last, written = -1, Written()
     while True:
         async with exchange.storage.database.reading() as session:
             events = await events_after(session, response_id, last)
-            is_there = await session.get(ResponseRow, response_id) is not None
+            row = await session.get(ResponseRow, response_id)
         if events:
             last = events[-1]["sequence_number"]
+            written.take(events)
             yield events
             if events[-1]["type"] in TERMINAL:
                 return
-        elif not is_there:
-            raise APIError("The response was deleted.", status=404, code="not_found")
+        elif row is None or row.is_deleted:
+            yield ending(body, written, "failed", error=DELETED)
+            return
         await asyncio.sleep(POLL_S)
 
 

@@ -76,11 +76,13 @@ def write_begin(
     *,
     work: Work,
     has_events: bool,
+    usage: dict[str, Any],
 ) -> ResponseRow:
     """The response exists from now on, with the items of its request.
 
     Arguments:
         request: the body, to be continued or taken over.
+        usage: of its prompt, if nothing was made yet.
     """
     conversation = response["conversation"]
     row = ResponseRow(
@@ -97,6 +99,7 @@ def write_begin(
         num_before=history.num_before,
         is_background=response["background"],
         has_events=has_events,
+        usage=usage,
         queue=work.queue,
         is_open=work.is_open,
         lease_owner=work.owner,

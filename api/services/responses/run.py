@@ -108,6 +108,11 @@ class ResponseRun:
         """Its events may be asked for again."""
         return bool(self._job.request.stream or self._job.request.background)
 
+    @property
+    def usage(self) -> dict[str, Any]:
+        """Its tokens until now."""
+        return usage_body(usage_of([chat.generation for chat in self._chats]))
+
     async def events(self, stream: Chunks) -> AsyncGenerator[list[Event], None]:
         """Lists of events, as many as were ready at once.
 
@@ -265,9 +270,8 @@ class ResponseRun:
         ]
 
     def _ended(self, status: str, **members: Any) -> Snapshot:
-        usage = usage_body(usage_of([chat.generation for chat in self._chats]))
         completed_at = int(time.time()) if status == "completed" else None
-        return self.snapshot(status, usage=usage, completed_at=completed_at, **members)
+        return self.snapshot(status, usage=self.usage, completed_at=completed_at, **members)
 
     def _messages(self, status: str) -> Snapshot:
         """vLLM's `enable_response_messages`: prompt and output as the model has them."""

@@ -65,7 +65,7 @@ async def create_response(
         exchange.wake_jobs()
         if not request.stream:
             return Answer(body=orjson.dumps(queued), unknown_fields=unknown)
-        events = follow(exchange, response_id)
+        events = follow(exchange, response_id, queued)
         return Answer(events=EventStream(_written(events, writer), events), unknown_fields=unknown)
     events = run.events(merge([job.chat.generation]))
     if request.store is not False:

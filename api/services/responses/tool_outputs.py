@@ -107,7 +107,10 @@ async def _take(
         raise _conflict(f"The response was continued already, by '{row.continued_by}'.")
     wanted = {call["call_id"] for call in calls}
     outputs = dict(row.outputs)
-    was_complete = wanted <= set(outputs)  # it could not go on then: all may be said again
+    was_complete = wanted <= set(outputs)
+    if is_held and was_complete and all(output.of_call in wanted for _, output in given):
+        raise _conflict("The response goes on already.")
+    # one that is over and was complete could not go on then: all may be said again
     for path, output in given:
         call_id = output.of_call
         is_again = call_id in outputs and not was_complete

@@ -27,6 +27,7 @@ class ResponseRow(LeasedRow):
         has_events: its stream can be read again.
         outputs: what tools gave so far, by `call_id`.
         continued_by: the response that those made.
+        usage: tokens as of the last write, for whoever ends it before its time.
     """
 
     __tablename__ = "responses"
@@ -44,6 +45,7 @@ class ResponseRow(LeasedRow):
     has_events: Mapped[bool] = mapped_column(Boolean)
     outputs: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     continued_by: Mapped[str | None] = mapped_column(ID)
+    usage: Mapped[dict[str, Any] | None] = mapped_column(Json)
 
 
 class ItemRow(Base):

@@ -217,6 +217,10 @@ async def test_a_response_is_cancelled_wherever_it_is(asker: Any, num_events: in
         assert body["status"] == "cancelled"
         if num_events:
             await until_closed(asker)
+    used = body["usage"]
+    assert used["input_tokens"] == len(asker.prompt()) if num_events else used["input_tokens"] > 0
+    assert (used["output_tokens"] > 0) == bool(num_events)
+    assert used["total_tokens"] == used["input_tokens"] + used["output_tokens"]
     assert await background.cancel(asker.exchange, queued["id"]) == body
     events = await streamed(asker, queued["id"])
     assert events[-1]["type"] == "response.incomplete"
@@ -244,6 +248,25 @@ async def test_a_deleted_response_is_not_made_to_its_end(asker: Any) -> None:
         await until_events(asker, queued["id"], 5)
         await retrieval.delete_response(asker.exchange, queued["id"])
         await until_closed(asker)
+
+
+async def test_who_follows_a_response_that_is_deleted_is_told_its_end(asker: Any) -> None:
+    slow(asker, 0.02)
+    queued = await asker.ask(**FIELDS)
+    async with working(asker):
+        following = asyncio.create_task(streamed(asker, queued["id"]))
+        await until_events(asker, queued["id"], 8)
+        await asyncio.sleep(2 * retrieval.POLL_S)
+        await retrieval.delete_response(asker.exchange, queued["id"])
+        events = await following
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    last = events[-1]
+    assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
+    assert (last["response"]["id"], last["response"]["error"]["code"]) == (
+        queued["id"], "not_found")  # fmt: skip
+    added = [e["item"]["id"] for e in events if e["type"] == "response.output_item.added"]
+    done = [e["item"]["id"] for e in events if e["type"] == "response.output_item.done"]
+    assert added == done == [item["id"] for item in last["response"]["output"]] != []
 
 
 async def test_a_dead_engine_is_tried_again(asker: Any, monkeypatch: Any) -> None:
@@ -279,6 +302,7 @@ async def test_a_stream_whose_process_died_ends_as_failed(asker: Any) -> None:
     async with working(asker):
         body = await until(asker, response_id, is_over)
     assert (body["status"], body["error"]["code"]) == ("failed", "server_error")
+    assert body["usage"]["input_tokens"] == len(asker.prompt())
     rest = b"".join([event async for event in answer.events])
     assert rest.count(b"event: response.failed") == 1
     assert (await streamed(asker, response_id))[-1]["type"] == "response.failed"

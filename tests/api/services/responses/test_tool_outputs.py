@@ -223,6 +223,21 @@ async def test_a_held_stream_goes_on_with_the_outputs(asker: Any) -> None:
     assert (len(prompts), usage["input_tokens"]) == (3, sum(prompts))
 
 
+async def test_a_held_stream_takes_outputs_once_however_quickly_they_come_again(
+    asker: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(holding, "POLL_S", 0.3)
+    held = await hold(asker)
+    calls = await held.calls(2)
+    says(asker, "warm")
+    given = [{"tool_call_id": call_id, "output": "1"} for call_id in calls]
+    await give(asker, held.response_id, tool_outputs=given)
+    with pytest.raises(APIError) as caught:
+        await give(asker, held.response_id, tool_outputs=given)
+    assert (caught.value.status, caught.value.code) == (409, "conflict")
+    await asyncio.wait_for(held.task, 10)
+
+
 async def test_a_held_stream_and_a_continuation_make_the_same_prompt(asker: Any) -> None:
     held = await hold(asker)
     calls = await held.calls(2)
