@@ -21,6 +21,7 @@ from api.idempotency import install_idempotency
 from api.key_ring import KeyRing
 from api.limits import QUEUE_FULL, Admission
 from api.metrics import Metrics
+from api.noted_fields import install_noted_fields
 from api.quotas import Quota, Quotas
 from api.request_body import ServerRequest
 from api.root_path import RootPathMiddleware
@@ -87,6 +88,7 @@ def create_app(source: ServerContext | ServerState, resources: Sequence[str] = R
     _configure(app, settings)
     install_error_handlers(app, settings.error_format)
     install_cors(app, settings)
+    install_noted_fields(app)
     _install_guard(app, state)
     if settings.enable_azure_api:
         install_azure(app, state)

@@ -103,15 +103,26 @@ def _find_unsupported(fields: dict[str, Any], urls: Collection[str]) -> APIError
     return None
 
 
-def result_of(custom_id: Any, status: int, request_id: str, body: Any) -> bytes:
-    """The line of an answer, be it success or refusal."""
+def result_of(
+    custom_id: Any, status: int, request_id: str, body: Any, warning: str | None = None
+) -> bytes:
+    """The line of an answer, be it success or refusal.
+
+    Arguments:
+        warning: the answer's header of that name, which tells of unknown fields.
+    """
     is_success = status == 200
     response = {
         "status_code": status,
         "request_id": request_id,
         "body": body if is_success else None,
-    }
+    } | warned(warning)
     return _line(custom_id, response, None if is_success else body)
+
+
+def warned(warning: str | None) -> dict[str, str]:
+    """What a line's `response` has beside its body; nothing without unknown fields."""
+    return {} if warning is None else {"warning": warning}
 
 
 def result_of_error(failure: LineError, style: ErrorFormat) -> bytes:

@@ -162,7 +162,8 @@ async def answer_line(line: bytes, client: httpx.AsyncClient, style: ErrorFormat
         return result_of_error(failure, style), False
     answer = await client.post(request.url, json=request.body, timeout=None)
     request_id = answer.headers["x-request-id"]
-    result = result_of(request.custom_id, answer.status_code, request_id, answer.json())
+    told = answer.headers.get("warning")
+    result = result_of(request.custom_id, answer.status_code, request_id, answer.json(), told)
     return result, answer.status_code == http.HTTPStatus.OK
 
 

@@ -5,7 +5,7 @@ Source: Anthropic's API reference and the types of its Python SDK. Field names a
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
@@ -17,6 +17,8 @@ from api.protocol.tools import MAX_TOOLS, ToolName
 class TextBlock(RequestModel):
     """Text. `cache_control` and `citations` ask for nothing that does not happen anyway: every
     prompt is cached by its prefix."""
+
+    unnoticed: ClassVar[frozenset[str]] = frozenset({"cache_control", "citations", "parsed_output"})
 
     type: Literal["text"] = "text"
     text: str
@@ -33,6 +35,8 @@ class ThinkingBlock(RequestModel):
 class ToolUseBlock(RequestModel):
     """A call that the assistant made in an earlier turn."""
 
+    unnoticed: ClassVar[frozenset[str]] = frozenset({"cache_control", "caller"})
+
     type: Literal["tool_use"]
     id: str
     name: ToolName
@@ -48,6 +52,8 @@ class ToolResultBlock(RequestModel):
     Attributes:
         is_error: the model is told so by the word "Error" before the content.
     """
+
+    unnoticed: ClassVar[frozenset[str]] = frozenset({"cache_control"})
 
     type: Literal["tool_result"]
     tool_use_id: str
@@ -73,6 +79,8 @@ class MessageParam(RequestModel):
 
 class ToolParam(RequestModel):
     """A tool of the client's; tools that run on Anthropic's servers are refused."""
+
+    unnoticed: ClassVar[frozenset[str]] = frozenset({"cache_control", "eager_input_streaming"})
 
     name: ToolName
     input_schema: dict[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import pydantic
 
@@ -23,7 +23,16 @@ THINKING_SWITCHES = ("enable_thinking", "thinking")
 
 class RequestModel(pydantic.BaseModel):
     """Strict types (true is no number, "1" is no number, 1 is a fine decimal); unknown fields
-    are left to `parse_body`."""
+    are left to `parse_body`.
+
+    Attributes:
+        unnoticed: members that clients send back as they got them and that ask for nothing.
+        apart: fields whose members are not compared with what is known: they are parsed by
+            themselves, or are answers of a server.
+    """
+
+    unnoticed: ClassVar[frozenset[str]] = frozenset()
+    apart: ClassVar[frozenset[str]] = frozenset()
 
     model_config = pydantic.ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
@@ -144,6 +144,8 @@ class DerenderChatRequest(RequestModel):
             thoughts do without.
     """
 
+    apart: ClassVar[frozenset[str]] = frozenset({"chat_request", "generate_response"})
+
     stream: Literal[False] | None = False
     model: str | None = None
     generate_response: GeneratedResponse
@@ -159,6 +161,8 @@ class DerenderChatStreamRequest(RequestModel):
         stream_state: null for the first event of a choice.
     """
 
+    apart: ClassVar[frozenset[str]] = frozenset({"chat_request", "generate_chunk"})
+
     stream: Literal[True]
     model: str | None = None
     generate_chunk: GeneratedChunk
@@ -171,6 +175,8 @@ class DerenderChatStreamRequest(RequestModel):
 class DerenderCompletionRequest(RequestModel):
     """The body of /v1/completions/derender: an answer for each prompt."""
 
+    apart: ClassVar[frozenset[str]] = frozenset({"completion_request", "generate_responses"})
+
     stream: Literal[False] | None = False
     model: str | None = None
     generate_responses: Annotated[list[GeneratedResponse], pydantic.Field(min_length=1)]
@@ -181,6 +187,8 @@ class DerenderCompletionRequest(RequestModel):
 
 class DerenderCompletionStreamRequest(RequestModel):
     """The same for one event of a stream."""
+
+    apart: ClassVar[frozenset[str]] = frozenset({"completion_request", "generate_chunk"})
 
     stream: Literal[True]
     model: str | None = None

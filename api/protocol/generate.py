@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
@@ -67,6 +67,8 @@ class GenerateTokensRequest(RequestModel):
         return_token_ids: the prompt's ids come back as well.
         reasoning_ended: the prompt has left the thoughts, or not; null: its ids tell.
     """
+
+    apart: ClassVar[frozenset[str]] = frozenset({"sampling_params"})
 
     token_ids: PromptIds
     token_offsets: list[list[int]] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
@@ -14,6 +14,10 @@ Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 class TextPart(RequestModel):
     """A piece of text; `refusal` parts of an assistant's earlier answer are text too."""
+
+    unnoticed: ClassVar[frozenset[str]] = frozenset(
+        {"annotations", "logprobs", "parsed", "prompt_cache_breakpoint"}
+    )
 
     type: Literal["text", "input_text", "output_text", "refusal"]
     text: str = ""
@@ -28,12 +32,16 @@ class TextPart(RequestModel):
 class FunctionCall(RequestModel):
     """A call of a function: `arguments` is a JSON text."""
 
+    unnoticed: ClassVar[frozenset[str]] = frozenset({"parsed_arguments"})
+
     name: str
     arguments: str = "{}"
 
 
 class FunctionToolCall(RequestModel):
     """A call of a function that the assistant made earlier in the conversation."""
+
+    unnoticed: ClassVar[frozenset[str]] = frozenset({"index"})
 
     id: str = ""
     type: Literal["function"] = "function"
@@ -50,6 +58,8 @@ class CustomCall(RequestModel):
 class CustomToolCall(RequestModel):
     """A call of a custom tool that the assistant made earlier in the conversation."""
 
+    unnoticed: ClassVar[frozenset[str]] = frozenset({"index"})
+
     id: str = ""
     type: Literal["custom"]
     custom: CustomCall
@@ -64,6 +74,8 @@ ToolCall = Annotated[
 
 class Message(RequestModel):
     """One message. `reasoning` and `reasoning_content` are two spellings of vLLM's extra field."""
+
+    unnoticed: ClassVar[frozenset[str]] = frozenset({"annotations", "audio", "parsed"})
 
     role: Role
     content: str | list[TextPart] | None = None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import pydantic
 from pydantic_core import ErrorDetails
 
+from api.protocol.unknown import unknown_inside
 from engine.errors import InvalidParameterError
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
@@ -27,7 +28,8 @@ class Parsed(Generic[Model]):
     """A valid body.
 
     Attributes:
-        unknown: names of fields nobody knows, in the client's order.
+        unknown: names of fields nobody knows: the body's own in the client's order, then the
+            paths of those further inside.
     """
 
     request: Model
@@ -50,15 +52,25 @@ def parse_body(
         InvalidParameterError: `param` is the path as OpenAI writes it, e.g. ``messages[0].role``.
     """
     unknown = tuple(name for name in body if name not in model.model_fields and name not in known)
-    if unknown and strict_fields:
+    if strict_fields:
+        refuse_unknown(unknown)
+    try:
+        request = model.model_validate(dict(body))
+    except pydantic.ValidationError as error:
+        raise _told(error.errors(include_url=False)) from None
+    inside = unknown_inside(request, body)
+    if strict_fields:
+        refuse_unknown(inside)
+    return Parsed(request, unknown + inside)
+
+
+def refuse_unknown(unknown: Sequence[str]) -> None:
+    """Raise InvalidParameterError for the first of these names."""
+    if unknown:
         name = unknown[0][:_MAX_SHOWN]
         raise InvalidParameterError(
             f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter"
         )
-    try:
-        return Parsed(model.model_validate(dict(body)), unknown)
-    except pydantic.ValidationError as error:
-        raise _told(error.errors(include_url=False)) from None
 
 
 def _told(errors: list[ErrorDetails]) -> InvalidParameterError:

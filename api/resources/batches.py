@@ -24,7 +24,8 @@ async def create_batch() -> Response:
     """Have a file of requests answered."""
     body = await read_json_object(request)
     model = context().model_names[0]
-    made = await service.create_batch(storage(), caller(), body, model)
+    strict = server_state().settings.strict_fields
+    made = await service.create_batch(storage(), caller(), body, model, strict_fields=strict)
     server_state().wake_jobs()
     return _shown(made)
 

@@ -28,7 +28,9 @@ FORM_BYTES = 2**20
 async def create_file() -> Response:
     """Upload a file."""
     form = _form(server_state().settings.max_file_bytes)
-    return _shown(await create.create_file(storage(), caller().project_id, form))
+    return _shown(
+        await create.create_file(storage(), caller().project_id, form, strict_fields=_strict())
+    )
 
 
 @blueprint.get("/v1/files")
@@ -65,7 +67,11 @@ async def create_upload() -> Response:
     """Begin a file in parts."""
     body = await read_json_object(request)
     max_bytes = server_state().settings.max_file_bytes
-    return _shown(await uploads.create_upload(storage(), caller().project_id, body, max_bytes))
+    return _shown(
+        await uploads.create_upload(
+            storage(), caller().project_id, body, max_bytes, strict_fields=_strict()
+        )
+    )
 
 
 @blueprint.post("/v1/uploads/<upload_id>/parts")
@@ -73,7 +79,11 @@ async def create_upload() -> Response:
 async def add_part(upload_id: str) -> Response:
     """Add a part."""
     form = _form(uploads.MAX_PART_BYTES)
-    return _shown(await uploads.add_part(storage(), caller().project_id, upload_id, form))
+    return _shown(
+        await uploads.add_part(
+            storage(), caller().project_id, upload_id, form, strict_fields=_strict()
+        )
+    )
 
 
 @blueprint.post("/v1/uploads/<upload_id>/complete")
@@ -81,7 +91,11 @@ async def add_part(upload_id: str) -> Response:
 async def complete_upload(upload_id: str) -> Response:
     """Make the parts a file."""
     body = await read_json_object(request)
-    return _shown(await uploads.complete_upload(storage(), caller().project_id, upload_id, body))
+    return _shown(
+        await uploads.complete_upload(
+            storage(), caller().project_id, upload_id, body, strict_fields=_strict()
+        )
+    )
 
 
 @blueprint.post("/v1/uploads/<upload_id>/cancel")
@@ -96,6 +110,10 @@ def _form(max_file_bytes: int) -> FormReader:
     current = cast(ServerRequest, request)
     pieces = current.pieces(max_file_bytes + FORM_BYTES)
     return FormReader(current.headers.get("content-type", ""), pieces)
+
+
+def _strict() -> bool:
+    return server_state().settings.strict_fields
 
 
 def _shown(body: dict[str, Any]) -> Response:

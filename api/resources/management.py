@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from quart import Blueprint, Response, request
 
 from api.auth import for_operator
 from api.context import context, server_state
 from api.json_body import parse_json_object, read_body, read_json_object
+from api.noted_fields import Model, read_fields
 from api.protocol import management as protocol
-from api.protocol.parse import parse_body
 from api.query import read_query
 from api.resources.health import json_response
 from api.services import management
@@ -70,8 +72,8 @@ async def abort_requests() -> Response:
     """End requests, all of them without a body."""
     body = parse_json_object(await read_body(request) or b"{}")
     protocol.verify_abort_body(body)
-    parsed = parse_body(protocol.AbortRequestsRequest, body, strict_fields=False)
-    return json_response(await management.abort_requests(context(), parsed.request))
+    asked = _read(protocol.AbortRequestsRequest, body)
+    return json_response(await management.abort_requests(context(), asked))
 
 
 @blueprint.post("/reset_prefix_cache")
@@ -135,10 +137,10 @@ async def stop_profile() -> Response:
 async def scale_elastic_ep() -> Response:
     """Refuse any other number of data-parallel groups than there are."""
     body = await read_json_object(request)
-    parsed = parse_body(protocol.ScaleElasticEPRequest, body, strict_fields=False)
+    asked = _read(protocol.ScaleElasticEPRequest, body)
     config = server_state().config
     size = config.data_parallel_size if config is not None else 1
-    return json_response(management.scale_elastic_ep(size, parsed.request))
+    return json_response(management.scale_elastic_ep(size, asked))
 
 
 @blueprint.post("/is_scaling_elastic_ep")
@@ -146,3 +148,7 @@ async def scale_elastic_ep() -> Response:
 async def is_scaling_elastic_ep() -> Response:
     """False: the number of data-parallel groups never changes."""
     return json_response({"is_scaling_elastic_ep": False})
+
+
+def _read(model: type[Model], body: Mapping[str, Any]) -> Model:
+    return read_fields(model, body, strict_fields=server_state().settings.strict_fields)

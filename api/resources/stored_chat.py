@@ -26,8 +26,10 @@ _PAIR = re.compile(r"metadata\[([^\]]{1,64})\]")
 @blueprint.get("/v1/chat/completions")
 async def list_completions() -> Response:
     """Those that were kept, in pages."""
-    query = read_query(request, CompletionsQuery)
-    found = stored_chat.list_completions(context(), storage(), query, _wanted())
+    pairs = [name for name in request.args if _PAIR.fullmatch(name)]
+    wanted = _wanted()
+    query = read_query(request, CompletionsQuery, known=pairs)
+    found = stored_chat.list_completions(context(), storage(), query, wanted)
     return _shown(await found)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.context import ServerContext
-from api.protocol.parse import parse_body
+from api.noted_fields import read_fields
 from api.protocol.responses.queries import CompletionsQuery, ItemsQuery, MessagesQuery
 from api.protocol.stored_chat import UpdateChatCompletionRequest
 from api.services.chat import Keep
@@ -79,7 +79,7 @@ async def update(
 ) -> Body:
     """Give it other metadata. Raises InvalidParameterError, APIError 404."""
     strict = context.settings.strict_fields
-    request = parse_body(UpdateChatCompletionRequest, body, strict_fields=strict).request
+    request = read_fields(UpdateChatCompletionRequest, body, strict_fields=strict)
     async with storage.database.writing() as session:
         row = await _load(session, context, completion_id, lock=True)
         row.tags = request.metadata or {}

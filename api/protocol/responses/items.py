@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
@@ -19,6 +19,8 @@ Status = Literal["in_progress", "completed", "incomplete"]
 
 class MessageItem(RequestModel):
     """A message, by whomever; `type` may be missing."""
+
+    unnoticed: ClassVar[frozenset[str]] = frozenset({"created_by"})
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
@@ -38,6 +40,8 @@ class ReasoningText(RequestModel):
 class ReasoningItem(RequestModel):
     """What the model thought; `encrypted_content` stands for `content` where that is missing."""
 
+    unnoticed: ClassVar[frozenset[str]] = frozenset({"created_by"})
+
     type: Literal["reasoning"]
     summary: list[ReasoningText] | None = None
     content: list[ReasoningText] | None = None
@@ -48,6 +52,10 @@ class ReasoningItem(RequestModel):
 
 class FunctionCallItem(RequestModel):
     """A call of a function; `arguments` is a JSON text."""
+
+    unnoticed: ClassVar[frozenset[str]] = frozenset(
+        {"caller", "created_by", "namespace", "parsed_arguments"}
+    )
 
     type: Literal["function_call"]
     call_id: CallId
@@ -60,6 +68,8 @@ class FunctionCallItem(RequestModel):
 class CustomCallItem(RequestModel):
     """A call of a custom tool; `input` is any text."""
 
+    unnoticed: ClassVar[frozenset[str]] = frozenset({"caller", "created_by", "namespace"})
+
     type: Literal["custom_tool_call"]
     call_id: CallId
     name: Annotated[str, pydantic.Field(min_length=1, max_length=256)]
@@ -71,6 +81,8 @@ class CustomCallItem(RequestModel):
 class CallOutputItem(RequestModel):
     """What a call gave."""
 
+    unnoticed: ClassVar[frozenset[str]] = frozenset({"caller", "created_by", "name", "namespace"})
+
     type: Literal["function_call_output", "custom_tool_call_output"]
     call_id: CallId
     output: str | list[TextPart]
@@ -80,6 +92,8 @@ class CallOutputItem(RequestModel):
 
 class CompactionItem(RequestModel):
     """What `/v1/responses/compact` made of the conversation before it."""
+
+    unnoticed: ClassVar[frozenset[str]] = frozenset({"created_by"})
 
     type: Literal["compaction"]
     encrypted_content: str

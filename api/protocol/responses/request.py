@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
@@ -28,6 +28,8 @@ Include = Literal[
 
 class Reasoning(RequestModel):
     """How much the model thinks, and what is shown of it."""
+
+    unnoticed: ClassVar[frozenset[str]] = frozenset({"context", "mode"})
 
     effort: ReasoningEffort | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.errors import APIError
+from api.noted_fields import read_fields
 from api.protocol.batches import BatchesQuery, CreateBatchRequest
-from api.protocol.parse import parse_body
 from api.services.batches.names import (
     CANCELLING,
     IN_PROGRESS,
@@ -28,14 +28,19 @@ from api.tenant import Tenant
 
 
 async def create_batch(
-    storage: Storage, tenant: Tenant, body: Mapping[str, Any], model: str
+    storage: Storage,
+    tenant: Tenant,
+    body: Mapping[str, Any],
+    model: str,
+    *,
+    strict_fields: bool,
 ) -> dict[str, Any]:
     """Queue a batch for servers of `model`.
 
     Raises:
         APIError: 400 a field is wrong, or the file is not one for batches.
     """
-    asked = parse_body(CreateBatchRequest, body, strict_fields=False).request
+    asked = read_fields(CreateBatchRequest, body, strict_fields=strict_fields)
     expires_after = asked.output_expires_after
     now = now_s()
     row = BatchRow(

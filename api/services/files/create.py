@@ -8,8 +8,9 @@ from typing import Any
 
 from api.errors import APIError
 from api.multipart import FormReader, Part, shown
+from api.noted_fields import note_unknown, read_fields
 from api.protocol.files import CreateFileFields
-from api.protocol.parse import parse_body
+from api.protocol.parse import refuse_unknown
 from api.services.files.names import (
     PROCESSED,
     UPLOADING,
@@ -26,7 +27,9 @@ from api.storage.tables.files import FileRow
 _BRACKETS = re.compile(r"(\w{1,64})\[(\w{1,64})\]")
 
 
-async def create_file(storage: Storage, project_id: str, form: FormReader) -> dict[str, Any]:
+async def create_file(
+    storage: Storage, project_id: str, form: FormReader, *, strict_fields: bool
+) -> dict[str, Any]:
     """Store what a form brings.
 
     Raises:
@@ -43,15 +46,15 @@ async def create_file(storage: Storage, project_id: str, form: FormReader) -> di
             else:
                 row = await begin_file(storage, project_id, clean_filename(part.filename))
                 row.num_bytes = await storage.blobs.write(blob_key(row.id), part.data())
-        return await _finish(storage, row, fields)
+        asked = read_fields(CreateFileFields, fields, strict_fields=strict_fields)
+        return await _finish(storage, row, asked)
     except BaseException:
         if row is not None:
             await discard(storage, row.id)
         raise
 
 
-async def _finish(storage: Storage, row: FileRow | None, fields: dict[str, Any]) -> dict[str, Any]:
-    asked = parse_body(CreateFileFields, fields, strict_fields=False).request
+async def _finish(storage: Storage, row: FileRow | None, asked: CreateFileFields) -> dict[str, Any]:
     if row is None:
         raise APIError(
             "Missing required parameter: 'file'.", param="file", code="missing_required_parameter"
@@ -111,14 +114,17 @@ def put_field(fields: dict[str, Any], name: str, value: str) -> None:
     members[match[2]] = int(value) if is_number else value
 
 
-async def part_of(form: FormReader, name: str) -> AsyncIterator[Part]:
-    """The one part called `name`; others are passed over. Raises APIError 400 without it."""
+async def part_of(form: FormReader, name: str, *, strict_fields: bool) -> AsyncIterator[Part]:
+    """The one part called `name`; others are unknown fields. Raises APIError 400 without it."""
     found = False
     async for part in form.parts():
         if part.name == name and not found:
             found = True
             yield part
         else:
+            if strict_fields:
+                refuse_unknown((shown(part.name),))
+            note_unknown((shown(part.name),))
             async for _ in part.data():
                 pass
     if not found:

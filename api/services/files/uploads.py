@@ -11,8 +11,8 @@ from sqlalchemy import delete, select
 
 from api.errors import APIError
 from api.multipart import FormReader
+from api.noted_fields import read_fields
 from api.protocol.files import CompleteUploadRequest, CreateUploadRequest
-from api.protocol.parse import parse_body
 from api.services.files.create import begin_file, part_of, publish
 from api.services.files.names import blob_key, clean_filename, file_body, now_s
 from api.services.files.remove import discard
@@ -31,10 +31,15 @@ WHAT = "Upload"
 
 
 async def create_upload(
-    storage: Storage, project_id: str, body: Mapping[str, Any], max_bytes: int
+    storage: Storage,
+    project_id: str,
+    body: Mapping[str, Any],
+    max_bytes: int,
+    *,
+    strict_fields: bool,
 ) -> dict[str, Any]:
     """Begin an upload. Raises APIError 400."""
-    asked = parse_body(CreateUploadRequest, body, strict_fields=False).request
+    asked = read_fields(CreateUploadRequest, body, strict_fields=strict_fields)
     if asked.bytes > max_bytes:
         raise APIError(
             f"Invalid 'bytes': files may have {max_bytes:,} bytes.",
@@ -61,7 +66,7 @@ async def create_upload(
 
 
 async def add_part(
-    storage: Storage, project_id: str, upload_id: str, form: FormReader
+    storage: Storage, project_id: str, upload_id: str, form: FormReader, *, strict_fields: bool
 ) -> dict[str, Any]:
     """Store a part.
 
@@ -70,7 +75,7 @@ async def add_part(
     """
     row = await _begin_part(storage, project_id, upload_id)
     try:
-        async for part in part_of(form, "data"):
+        async for part in part_of(form, "data", strict_fields=strict_fields):
             row.num_bytes = await storage.blobs.write(part_key(row.id), _bounded(part.data()))
         async with storage.database.writing() as session:
             await _load_pending(session, project_id, upload_id)
@@ -88,14 +93,19 @@ async def add_part(
 
 
 async def complete_upload(
-    storage: Storage, project_id: str, upload_id: str, body: Mapping[str, Any]
+    storage: Storage,
+    project_id: str,
+    upload_id: str,
+    body: Mapping[str, Any],
+    *,
+    strict_fields: bool,
 ) -> dict[str, Any]:
     """Put the parts together, in the order named.
 
     Raises:
         APIError: 404; 400 parts are missing or do not add up, or the sum of bytes is another one.
     """
-    asked = parse_body(CompleteUploadRequest, body, strict_fields=False).request
+    asked = read_fields(CompleteUploadRequest, body, strict_fields=strict_fields)
     async with storage.database.reading() as session:
         upload = await _load_pending(session, project_id, upload_id)
         parts = await _named_parts(session, upload, asked.part_ids)

@@ -10,7 +10,7 @@ import pydantic
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.protocol.parse import parse_body
+from api.noted_fields import read_fields
 from api.protocol.responses.conversations import (
     CreateConversationRequest,
     CreateItemsRequest,
@@ -128,7 +128,7 @@ def shown(row: ConversationRow) -> Body:
 def _read(exchange: Exchange, body: Mapping[str, Any], model: type[Model]) -> Model:
     refuse_later_items(body.get("items"), "items")
     strict = exchange.context.settings.strict_fields
-    return parse_body(model, body, strict_fields=strict).request
+    return read_fields(model, body, strict_fields=strict)
 
 
 async def _locked(

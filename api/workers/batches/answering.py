@@ -2,6 +2,7 @@
 
 success   {"id", "custom_id", "response": {"status_code": 200, "request_id", "body"},
            "error": null}                                                    output file
+          and in "response" a "warning" where fields are unknown
 refused   the same with another status and the error envelope as the body     error file
 expired   "response": null, "error": {"code": "batch_expired", "message"}     error file
 """
@@ -17,9 +18,10 @@ from typing import Any, cast
 
 import orjson
 
-from api.batch_lines import BatchRequest, LineError
+from api.batch_lines import BatchRequest, LineError, warned
 from api.context import ServerContext
 from api.errors import APIError, error_body, from_engine_error, server_error
+from api.noted_fields import warning_of
 from api.services.chat import create_chat_completion
 from api.services.completions import create_completion
 from api.services.requests import Answer
@@ -83,7 +85,7 @@ class Answerer:
                 log.exception("a line of a batch failed")
                 told = server_error()
             else:
-                return _answered(line_index, request.custom_id, request_id, answer.body)
+                return _answered(line_index, request.custom_id, request_id, answer)
             if told.status not in RETRY_STATUSES:
                 return self._refused(line_index, request.custom_id, request_id, told)
             await asyncio.sleep(wait_s)
@@ -125,13 +127,14 @@ def expired_line(custom_id: Any) -> bytes:
     return _line(custom_id, None, error)
 
 
-def _answered(line_index: int, custom_id: Any, request_id: str, body: bytes) -> Result:
+def _answered(line_index: int, custom_id: Any, request_id: str, answer: Answer) -> Result:
+    unknown = answer.unknown_fields
     response = {
         "status_code": 200,
         "request_id": request_id,
-        "body": orjson.Fragment(body),
-    }
-    usage = usage_of(orjson.loads(body))
+        "body": orjson.Fragment(answer.body),
+    } | warned(warning_of(unknown) if unknown else None)
+    usage = usage_of(orjson.loads(answer.body))
     return Result(line_index, True, _line(custom_id, response, None), usage)
 
 

@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
-from api.protocol.chat import ChatCompletionRequest
+from api.protocol.anthropic import MessagesRequest
+from api.protocol.chat import BatchChatCompletionRequest, ChatCompletionRequest
 from api.protocol.completions import CompletionRequest
+from api.protocol.generate import GenerateTokensRequest
 from api.protocol.parse import parse_body
+from api.protocol.responses.request import ResponsesRequest
 from api.protocol.tokenize import DetokenizeRequest
+from api.protocol.unknown import MAX_NAMES
 from engine.errors import InvalidParameterError
 
 USER = [{"role": "user", "content": "x"}]
@@ -116,3 +120,89 @@ def test_a_million_wrong_items_make_one_error() -> None:
     with pytest.raises(InvalidParameterError) as caught:
         parse_body(CompletionRequest, {"prompt": [[]] * 2 + ["x"] * 10**6}, strict_fields=False)
     assert caught.value.code == "invalid_type"
+
+
+FUNCTION = {"name": "f", "parameters": {"type": "object", "any": {"thing": 1}}}
+NESTED: list[tuple[type[Any], dict[str, Any], str]] = [
+    (ChatCompletionRequest, chat(structured_outputs={"regex": "a", "foo": 1}),
+     "structured_outputs.foo"),
+    (ChatCompletionRequest, chat(response_format={"type": "text", "foo": 1}),
+     "response_format.foo"),
+    (ChatCompletionRequest,
+     chat(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema_": {}}}),
+     "response_format.json_schema.schema_"),
+    (ChatCompletionRequest, chat(stream_options={"foo": 1}), "stream_options.foo"),
+    (ChatCompletionRequest, chat(repetition_detection={"foo": 1}), "repetition_detection.foo"),
+    (ChatCompletionRequest, chat(tools=[{"function": {**FUNCTION, "foo": 1}}]),
+     "tools[0].function.foo"),
+    (ChatCompletionRequest, chat(tool_choice={"function": {"name": "f"}, "foo": 1}),
+     "tool_choice.foo"),
+    (ChatCompletionRequest, {"messages": [*USER, {**USER[0], "foo": 1}]}, "messages[1].foo"),
+    (ChatCompletionRequest,
+     {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "foo": 1}]}]},
+     "messages[0].content[0].foo"),
+    (BatchChatCompletionRequest, {"messages": [USER, [{**USER[0], "foo": 1}]]},
+     "messages[1][0].foo"),
+    (MessagesRequest,
+     {"model": "m", "max_tokens": 1, "messages": USER, "thinking": {"type": "disabled", "foo": 1}},
+     "thinking.foo"),
+    (ResponsesRequest, {"input": [{**USER[0], "foo": 1}]}, "input[0].foo"),
+    (ResponsesRequest, {"text": {"format": {"type": "text", "foo": 1}}}, "text.format.foo"),
+    (GenerateTokensRequest,
+     {"token_ids": [1], "sampling_params": {}, "parse_context": {"foo": 1}}, "parse_context.foo"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "body", "path"), NESTED)
+def test_unknown_fields_of_inner_objects_are_named_by_their_paths_or_refused(
+    model: type[Any], body: dict[str, Any], path: str
+) -> None:
+    assert parse_body(model, body, strict_fields=False).unknown == (path,)
+    with pytest.raises(InvalidParameterError) as caught:
+        parse_body(model, body, strict_fields=True)
+    assert (caught.value.param, caught.value.code) == (path, "unknown_parameter")
+
+
+CALL = {"id": "c", "type": "function", "index": 0,
+        "function": {"name": "f", "arguments": "{}", "parsed_arguments": {}}}  # fmt: skip
+KNOWN: list[tuple[type[Any], dict[str, Any]]] = [
+    (ChatCompletionRequest, {"messages": [
+        {"role": "user", "name": "me", "content": [{"type": "text", "text": "x",
+                                                    "prompt_cache_breakpoint": {}}]},
+        {"role": "assistant", "content": None, "refusal": None, "annotations": [], "audio": None,
+         "function_call": None, "tool_calls": [CALL], "parsed": None, "reasoning": "x"},
+        {"role": "tool", "tool_call_id": "c", "content": "1"},
+    ]}),
+    (ChatCompletionRequest, chat(
+        tools=[{"type": "function", "function": FUNCTION}], metadata={"any": "1"},
+        chat_template_kwargs={"any": {"thing": 1}}, documents=[{"any": 1}],
+        response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {"any": 1}}},
+        structured_outputs={"json": {"any": 1}})),
+    (ResponsesRequest, {"reasoning": {"mode": "standard"}, "input": [
+        {"type": "message", "role": "assistant", "id": "m", "status": "completed",
+         "content": [{"type": "output_text", "text": "x", "annotations": [], "logprobs": []}]},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}",
+         "parsed_arguments": {}, "namespace": "n"},
+        {"type": "function_call_output", "call_id": "c", "output": "1", "name": "f"}]}),
+    (MessagesRequest, {
+        "model": "m", "max_tokens": 1,
+        "system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}],
+        "tools": [{"name": "f", "input_schema": {"any": 1}, "cache_control": {}}],
+        "messages": [{"role": "assistant", "content": [
+            {"type": "text", "text": "x", "citations": None},
+            {"type": "tool_use", "id": "c", "name": "f", "input": {"any": 1}}]}],
+        "output_config": {"format": {"type": "json_schema", "schema": {"any": 1}}}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "body"), KNOWN)
+def test_what_official_clients_send_back_is_no_unknown_field(
+    model: type[Any], body: dict[str, Any]
+) -> None:
+    assert parse_body(model, body, strict_fields=True).unknown == ()
+
+
+def test_no_more_unknown_fields_are_named_than_a_few() -> None:
+    messages = [{**USER[0], "foo": 1}] * 1000
+    parsed = parse_body(ChatCompletionRequest, {"messages": messages}, strict_fields=False)
+    assert len(parsed.unknown) == MAX_NAMES

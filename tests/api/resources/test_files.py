@@ -303,3 +303,42 @@ async def test_only_one_of_two_completions_makes_a_file(one):
 async def test_an_upload_over_the_limit_is_refused_at_once(one):
     status, body, _ = await begin(one, 2**21)
     assert (status, body["error"]["param"]) == (400, "bytes")
+
+
+async def unknown_everywhere(app, key):
+    """What each route answers to a field that nobody knows."""
+    client = Client(app, key)
+    fields = {"filename": "a", "purpose": "batch", "bytes": 1, "mime_type": "text/plain"}
+    expires = {"anchor": "created_at", "seconds": 3600, "foo": 1}
+    upload = (await client.ask("POST", "/v1/uploads", json=fields))[1]["id"]
+    files = {"file": FileStorage(io.BytesIO(b"x"), filename="a.jsonl")}
+    parts = {"data": FileStorage(io.BytesIO(b"x"), filename="a")}
+    part = f"/v1/uploads/{upload}/parts"
+    return [
+        ("foo", await client.ask("POST", "/v1/uploads", json=fields | {"foo": 1})),
+        ("expires_after.foo",
+         await client.ask("POST", "/v1/uploads", json=fields | {"expires_after": expires})),
+        ("foo", await client.ask("POST", "/v1/files", form={"purpose": "batch", "foo": "1"},
+                                 files=files)),
+        ("foo", await client.ask("GET", "/v1/files?foo=1")),
+        ("foo", await client.ask("POST", part, form={"foo": "1"}, files=parts)),
+        ("foo", await client.ask("POST", f"/v1/uploads/{upload}/complete",
+                                 json={"part_ids": [], "foo": 1})),
+    ]  # fmt: skip
+
+
+async def test_unknown_fields_of_bodies_forms_and_queries_are_named_in_a_warning(state):
+    answers = await unknown_everywhere(create_app(state), KEYS[0])
+    for name, (status, _, headers) in answers[:-1]:
+        assert (status, headers["warning"]) == (
+            200, f'299 servax "Unknown fields have no effect: {name}"')  # fmt: skip
+    assert "warning" not in answers[-1][1][2], "an upload of another size is refused"
+
+
+async def test_unknown_fields_of_bodies_forms_and_queries_are_400_with_strict_fields(storage):
+    settings = ServerSettings(api_keys=KEYS, strict_fields=True)
+    strict = make_state(settings, "m")
+    strict.take_storage(storage)
+    for name, (status, body, _) in await unknown_everywhere(create_app(strict), KEYS[0]):
+        error = body["error"]
+        assert (status, error["param"], error["code"]) == (400, name, "unknown_parameter")

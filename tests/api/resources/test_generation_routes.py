@@ -37,6 +37,9 @@ async def test_a_stream_is_events_that_end_with_done(
 
 
 async def test_unknown_fields_are_named_safely_in_a_warning(client: Any) -> None:
+    message = {"role": "user", "content": "x", "foo": 1}
+    response = await client.post("/v1/chat/completions", json={"messages": [message]})
+    assert "no effect: messages[0].foo" in response.headers["warning"]
     body = {**USER, "foo_bar": 1, "evil\r\nset-cookie: x": 2}
     response = await client.post("/v1/chat/completions", json=body)
     assert response.status_code == 200

@@ -74,6 +74,24 @@ async def test_a_misspelt_list_of_requests_aborts_nobody(world):
     assert world.engine.commands == []
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/abort_requests", {"request_ids": ["a"], "foo": 1}),
+        ("/scale_elastic_ep", {"new_data_parallel_size": 1, "foo": 1}),
+        ("/pause?foo=1", None),
+    ],
+)
+async def test_unknown_fields_are_named_or_refused(make_world, path, body):
+    response = await make_world().app.test_client().post(path, json=body)
+    assert response.status_code == 200
+    assert response.headers["warning"].endswith('no effect: foo"')
+    strict = make_world(strict_fields=True)
+    status, refusal = await call(strict, f"POST {path}", json=body)
+    assert (status, refusal["error"]["param"]) == (400, "foo")
+    assert strict.engine.commands == []
+
+
 async def test_parts_that_still_sleep_are_told(world):
     world.engine.control_value = 1
     _, body = await call(world, "POST /wake_up?tags=weights")

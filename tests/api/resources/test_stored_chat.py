@@ -130,6 +130,16 @@ async def test_a_filter_written_otherwise_is_400(client: Any, query: str) -> Non
     assert answer["error"]["param"] == "metadata"
 
 
+async def test_unknown_parameters_are_named_and_filters_are_known(client: Any) -> None:
+    url = "/v1/chat/completions?metadata[a]=1&api-version=1"
+    assert "warning" not in (await client.get(url)).headers
+    assert (await client.get(f"{url}&foo=1")).headers["warning"].endswith(': foo"')
+    made = await asked(client)
+    body = {"metadata": {}, "foo": 1}
+    changed = await client.post(f"/v1/chat/completions/{made['id']}", json=body)
+    assert changed.headers["warning"].endswith(': foo"')
+
+
 async def test_nobody_else_sees_a_completion(client: Any, state: Any, monkeypatch: Any) -> None:
     made = await asked(client, metadata={"a": "1"})
     url = f"/v1/chat/completions/{made['id']}"

@@ -102,6 +102,31 @@ async def world(services_world, storage, monkeypatch):
 
 
 @pytest.mark.parametrize("endpoint", [CHAT, COMPLETIONS, "/v1/responses"])
+async def test_unknown_fields_of_a_line_are_named_beside_its_answer(world, endpoint):
+    world.hire()
+    batch = await world.create(jsonl(line("a", endpoint, foo=1), line("b", endpoint)), endpoint)
+    done = await world.ended(batch)
+    named, plain = await world.results(done["output_file_id"])
+    assert named["response"]["warning"].endswith('no effect: foo"')
+    assert "warning" not in plain["response"]
+
+
+async def test_unknown_fields_of_a_line_are_its_error_with_strict_fields(
+    services_world, storage, monkeypatch
+):
+    monkeypatch.setattr(running, "GROUP_S", 0.02)
+    speaker = services_world.make_speaker("hello world", strict_fields=True)
+    world = World(speaker, storage)
+    runner = world.hire()
+    done = await world.ended(await world.create(jsonl(line("a", foo=1), line("b"))))
+    (refused,) = await world.results(done["error_file_id"])
+    error = refused["response"]["body"]["error"]
+    assert (refused["custom_id"], error["param"]) == ("a", "foo")
+    assert len(await world.results(done["output_file_id"])) == 1
+    await runner.stop(0)
+
+
+@pytest.mark.parametrize("endpoint", [CHAT, COMPLETIONS, "/v1/responses"])
 async def test_a_batch_answers_every_line_in_the_order_of_the_file(world, endpoint):
     world.hire()
     batch = await world.create(

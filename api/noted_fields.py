@@ -1,0 +1,64 @@
+"""Bodies, forms and queries as models; what nobody knows in them is refused, or noted for the
+`warning` header of the answer to the current request."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+import pydantic
+from quart import Quart, Response, g, has_request_context
+
+from api.protocol.parse import parse_body
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+_MAX_NAMES = 20
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.\[\]\-]")
+
+log = logging.getLogger("servax.api")
+
+
+def read_fields(
+    model: type[Model],
+    values: Mapping[str, Any],
+    *,
+    strict_fields: bool,
+    known: Collection[str] = (),
+) -> Model:
+    """`parse_body` for whoever answers with no `Answer`.
+
+    Raises:
+        InvalidParameterError: as `parse_body`.
+    """
+    parsed = parse_body(model, values, strict_fields=strict_fields, known=known)
+    note_unknown(parsed.unknown)
+    return parsed.request
+
+
+def note_unknown(names: Sequence[str]) -> None:
+    """Have the answer name these fields; work that is no request has nobody to tell."""
+    if names and has_request_context():
+        g.unknown_fields = (*g.get("unknown_fields", ()), *names)
+
+
+def warning_of(names: Sequence[str]) -> str:
+    """The header's value, with what clients chose made fit for a header and a log line."""
+    shown = [_UNSAFE.sub("?", name[:64]) for name in names[:_MAX_NAMES]]
+    more = ["..."] if len(names) > _MAX_NAMES else []
+    return f'299 servax "Unknown fields have no effect: {", ".join(shown + more)}"'
+
+
+def install_noted_fields(app: Quart) -> None:
+    """Put the `warning` header on answers."""
+
+    async def add_warning(response: Response) -> Response:
+        names = cast("tuple[str, ...]", g.get("unknown_fields", ()))
+        if names and response.status_code < 400:
+            warning = response.headers["warning"] = warning_of(names)
+            log.warning("%s", warning)
+        return response
+
+    app.after_request(cast(Any, add_warning))
