@@ -89,6 +89,15 @@ async def test_a_compaction_stands_for_the_conversation(client: Any) -> None:
     assert (await refused.get_json())["error"]["param"] == "input[0].encrypted_content"
 
 
+async def test_unknown_fields_of_a_conversation_are_named(client: Any) -> None:
+    item = {"role": "user", "content": "hi", "bar": 1}
+    created = await client.post("/v1/conversations", json={"items": [item], "foo": 1})
+    assert created.headers["warning"].endswith(': foo, items[0].bar"')
+    url = f"/v1/conversations/{(await created.get_json())['id']}"
+    changed = await client.post(url, json={"metadata": {}, "foo": 1})
+    assert changed.headers["warning"].endswith(': foo"')
+
+
 async def test_a_conversation_lives_from_post_to_delete(client: Any) -> None:
     item = {"role": "user", "content": "hello"}
     created = await client.post("/v1/conversations", json={"items": [item]})
