@@ -67,14 +67,17 @@ class FormReader:
     """The parts of one form, in order. Each must be read before the next."""
 
     def __init__(self, content_type: str, pieces: AsyncIterator[bytes]) -> None:
-        """Raises APIError 400 unless `content_type` is a form's."""
+        """Raises APIError unless `content_type` is a form's: 415, or 400 without a boundary."""
         kind, options = parse_options_header(content_type)
         boundary = options.get("boundary", "")
-        if kind != "multipart/form-data" or not boundary:
+        if kind != "multipart/form-data":
             raise APIError(
                 "Unsupported Media Type: Only 'multipart/form-data' is allowed",
+                status=415,
                 code="unsupported_content_type",
             )
+        if not boundary:
+            raise APIError("Invalid 'Content-Type': the form has no boundary.")
         self._decoder = MultipartDecoder(
             boundary.encode("utf-8", "replace"), MAX_BUFFER_BYTES, max_parts=MAX_PARTS
         )

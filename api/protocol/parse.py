@@ -20,6 +20,7 @@ _BRANCH = re.compile(
     r"(str|int|float|bool|none|dict|list|literal|constrained-(str|int|float))(\[.*\])?|[A-Z].*|.*[\[\]{}()].*"
 )
 _MAX_SHOWN = 100
+_MAX_REASON = 400
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -105,6 +106,9 @@ _EXPECTED = {
     "string_type": "a string",
     "int_type": "an integer",
     "int_from_float": "an integer",
+    "int_parsing": "an integer",
+    "float_parsing": "a decimal",
+    "bool_parsing": "a boolean",
     "float_type": "a decimal",
     "bool_type": "a boolean",
     "list_type": "an array",
@@ -207,7 +211,7 @@ def _length(kind: str, field: str, wording: str, code: str) -> Callable[..., Any
 
 def _invalid(error: ErrorDetails) -> InvalidParameterError:
     param = _param(error)
-    reason = error["msg"].removeprefix("Value error, ")[:_MAX_SHOWN]
+    reason = error["msg"].removeprefix("Value error, ")[:_MAX_REASON]
     return InvalidParameterError(f"Invalid value for '{param}': {reason}.", param=param)
 
 

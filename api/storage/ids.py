@@ -13,6 +13,8 @@ import secrets
 import threading
 import time
 
+from api.tenant import DEFAULT_PROJECT
+
 PREFIXES = {
     "file": "file-",
     "upload": "upload_",
@@ -36,6 +38,8 @@ PREFIXES = {
 
 TIME_DIGITS = 14
 RANDOM_BYTES = 17
+_GENERATED = re.compile(r"[a-z_]{2,16}[_\-][0-9a-f]{48}")
+_MARKED = re.compile(r".*_of_[0-9a-f]{16}", re.DOTALL)
 _SANE = re.compile(r"[A-Za-z0-9_\-]{1,128}")
 
 _lock = threading.Lock()
@@ -53,6 +57,24 @@ def derived_id(kind: str, source_id: str, index: int) -> str:
     time_digits = source_id[len(source_id) - TIME_DIGITS - 2 * RANDOM_BYTES :][:TIME_DIGITS]
     digest = hashlib.sha256(f"{source_id}:{index}".encode()).hexdigest()
     return f"{PREFIXES[kind]}{time_digits}{digest[: 2 * RANDOM_BYTES]}"
+
+
+def project_id_of(chosen: str, project_id: str) -> str:
+    """The id in a project of what a client called `chosen`: projects other than the first have a
+    mark of their own, so that no client meets, or learns of, what another project calls so."""
+    if project_id == DEFAULT_PROJECT:
+        return chosen
+    return f"{chosen}_of_{hashlib.sha256(project_id.encode()).hexdigest()[:16]}"
+
+
+def is_reserved(text: str) -> bool:
+    """Whether a client may not choose this id, because only the server makes such."""
+    return is_generated(text) or _MARKED.fullmatch(text) is not None
+
+
+def is_generated(text: str) -> bool:
+    """Whether a text has the form of `new_id`."""
+    return _GENERATED.fullmatch(text) is not None
 
 
 def is_sane(text: str) -> bool:

@@ -68,9 +68,9 @@ async def page_of(
     column: ColumnElement[Any] = (id_column if position is None else position).expression
 
     async def value_of(name: str, cursor: str) -> Any:
-        if ids.is_sane(cursor):
-            if position is None:
-                return cursor
+        if position is None and ids.is_generated(cursor):
+            return cursor
+        if position is not None and ids.is_sane(cursor):
             row = (await session.scalars(select.where(id_column == cursor))).first()
             if row is not None:
                 return getattr(row, position.key)

@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.storage import ids
 from api.storage.owned import find_owned, not_found
 from api.storage.tables.responses import EventsRow, ItemRow, ResponseRow
 
@@ -20,11 +21,22 @@ COMPRESSION = 1
 """zlib's quickest: events repeat each other so much that more gains little."""
 
 
+async def find_response(
+    session: AsyncSession, project_id: str, response_id: str, *, lock: bool = False
+) -> ResponseRow | None:
+    """A response by its id, or by the one that its client chose."""
+    row = await find_owned(session, ResponseRow, project_id, response_id, lock=lock)
+    own_id = ids.project_id_of(response_id, project_id)
+    if row is not None or own_id == response_id:
+        return row
+    return await find_owned(session, ResponseRow, project_id, own_id, lock=lock)
+
+
 async def load_response(
     session: AsyncSession, project_id: str, response_id: str, *, lock: bool = False
 ) -> ResponseRow:
     """A response that was not deleted. Raises APIError 404 without one."""
-    row = await find_owned(session, ResponseRow, project_id, response_id, lock=lock)
+    row = await find_response(session, project_id, response_id, lock=lock)
     if row is None or row.is_deleted:
         raise not_found("response", response_id)
     return row

@@ -50,13 +50,18 @@ def now_s() -> int:
     return int(time.time())
 
 
-def clean_filename(given: str | None) -> str:
-    """The last part of a client's path. Raises APIError 400 for one that is too long."""
+def clean_filename(given: str | None, param: str = "file") -> str:
+    """The last part of a client's path. Raises APIError 400, naming `param`, for one that is too
+    long or that no system could use."""
     name = (given or "").replace("\\", "/").rpartition("/")[2] or "upload"
     if len(name) > MAX_FILENAME:
         raise APIError(
-            f"Invalid 'file': its name has more than {MAX_FILENAME} characters.",
-            param="file",
+            f"Invalid '{param}': its name has more than {MAX_FILENAME} characters.",
+            param=param,
             code="string_above_max_length",
+        )
+    if "\0" in name:
+        raise APIError(
+            f"Invalid '{param}': its name has U+0000 in it.", param=param, code="invalid_value"
         )
     return name.encode("utf-8", "replace").decode()

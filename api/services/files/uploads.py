@@ -51,7 +51,7 @@ async def create_upload(
         id=new_id("upload"),
         project_id=project_id,
         created_at=now,
-        filename=clean_filename(asked.filename),
+        filename=clean_filename(asked.filename, "filename"),
         num_bytes=asked.bytes,
         purpose=asked.purpose,
         mime_type=asked.mime_type,

@@ -15,9 +15,14 @@ from api.services.responses.conversion import Placed
 from api.services.responses.exchange import Exchange
 from api.services.responses.ids import item_id
 from api.storage.conversations import load_conversation
-from api.storage.owned import find_owned
-from api.storage.responses import context_of, conversation_items, find_item, output_of
-from api.storage.tables.responses import ResponseRow
+from api.storage.responses import (
+    context_of,
+    conversation_items,
+    find_item,
+    find_response,
+    output_of,
+)
+from api.storage.tables.responses import ConversationRow
 from engine.errors import InvalidParameterError
 
 UNFINISHED = frozenset({"queued", "in_progress"})
@@ -93,12 +98,12 @@ def _with_id(item: dict[str, Any], response_id: str, index: int) -> dict[str, An
 
 async def _before(session: AsyncSession, project_id: str, request: PromptFields) -> _Before:
     if request.conversation_id is not None:
-        row = await load_conversation(session, project_id, request.conversation_id)
+        row = await _conversation(session, project_id, request.conversation_id)
         items = await conversation_items(session, row.id, row.num_positions)
         return _Before(ITEMS.validate_python(items), num_items=row.num_positions)
     if request.previous_response_id is None:
         return _Before()
-    row = await find_owned(session, ResponseRow, project_id, request.previous_response_id)
+    row = await find_response(session, project_id, request.previous_response_id)
     if row is None or row.is_deleted:
         raise APIError(
             f"Previous response with id '{request.previous_response_id[:128]}' not found.",
@@ -113,6 +118,17 @@ async def _before(session: AsyncSession, project_id: str, request: PromptFields)
         )
     items = [*await context_of(session, row), *await output_of(session, row)]
     return _Before(ITEMS.validate_python(items), ancestors=(*row.ancestors, row.id))
+
+
+async def _conversation(
+    session: AsyncSession, project_id: str, conversation_id: str
+) -> ConversationRow:
+    try:
+        return await load_conversation(session, project_id, conversation_id)
+    except APIError as error:
+        raise APIError(
+            error.message, status=error.status, param="conversation", code=error.code
+        ) from None
 
 
 async def resolved(session: AsyncSession, project_id: str, item: InputItem, path: str) -> InputItem:

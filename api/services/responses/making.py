@@ -28,6 +28,9 @@ from api.services.responses.wording import spell
 from api.storage import ids
 from engine.errors import InvalidParameterError
 
+MAX_CHOSEN_ID = 120
+"""Characters; ids of items are made of it and are a little longer."""
+
 
 def read_request(exchange: Exchange, body: Mapping[str, Any]) -> Parsed[ResponsesRequest]:
     """The body, with what cannot be honoured refused.
@@ -64,7 +67,9 @@ def _can_be_held(request: ResponsesRequest) -> bool:
     return bool(request.stream) and request.store is not False and not request.background
 
 
-def new_response_id(request: ResponsesRequest, response_id: str | None = None) -> str:
+def new_response_id(
+    request: ResponsesRequest, project_id: str, response_id: str | None = None
+) -> str:
     """The id of the answer: vLLM's `request_id`, or `response_id`, or a new one."""
     given = request.request_id
     if given is None:
@@ -73,7 +78,19 @@ def new_response_id(request: ResponsesRequest, response_id: str | None = None) -
         raise InvalidParameterError(
             "Invalid 'request_id': expected letters, digits, '-' and '_'.", param="request_id"
         )
-    return given if given.startswith("resp_") else f"resp_{given}"
+    chosen = given if given.startswith("resp_") else f"resp_{given}"
+    if ids.is_reserved(chosen):
+        raise InvalidParameterError(
+            "Invalid 'request_id': only the server makes ids of this form.", param="request_id"
+        )
+    made = ids.project_id_of(chosen, project_id)
+    if len(made) > MAX_CHOSEN_ID:
+        raise InvalidParameterError(
+            "Invalid 'request_id': string too long.",
+            param="request_id",
+            code="string_above_max_length",
+        )
+    return made
 
 
 async def make_job(

@@ -119,7 +119,7 @@ async def delete_response(exchange: Exchange, response_id: str) -> dict[str, Any
     async with exchange.storage.database.writing() as session:
         row = await load_response(session, exchange.project_id, response_id, lock=True)
         await remove_response(session, row)
-    return {"id": response_id, "object": "response", "deleted": True}
+    return {"id": row.id, "object": "response", "deleted": True}
 
 
 async def _load(exchange: Exchange, response_id: str) -> ResponseRow:

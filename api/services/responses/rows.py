@@ -93,7 +93,7 @@ def write_begin(
         status=response["status"],
         body=response,
         request=request,
-        parent_id=response["previous_response_id"],
+        parent_id=history.ancestors[-1] if history.ancestors else None,
         ancestors=list(history.ancestors),
         conversation_id=None if conversation is None else conversation["id"],
         num_before=history.num_before,

@@ -50,7 +50,7 @@ async def create_response(
     writer = dialect_writer(exchange, request)
     if request.store is not False:
         exchange.verify_storage()
-    response_id = new_response_id(request, response_id)
+    response_id = new_response_id(request, exchange.project_id, response_id)
     history = await load_history(exchange, request, response_id)
     exchange.remember(history)
     if request.background:

@@ -74,10 +74,9 @@ async def _go_on(
     body |= {
         "input": answers(new_id, calls, row.outputs, first=0),
         "stream": is_streamed,
-        "request_id": new_id,
     }
     try:
-        return await create_response(exchange, body, is_begun_first=True)
+        return await create_response(exchange, body, is_begun_first=True, response_id=new_id)
     except BaseException:
         await _take_back(exchange, row)
         raise

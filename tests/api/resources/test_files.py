@@ -163,7 +163,6 @@ async def test_a_form_without_a_file_is_refused(one):
 
 async def test_a_body_that_is_no_form_is_refused(one):
     bad = [
-        ("application/json", b"{}"),
         ("multipart/form-data", b"x"),
         ("multipart/form-data; boundary=b", b"no boundary"),
         ("multipart/form-data; boundary=b", b"--b\r\nnothing: here\r\n\r\nx\r\n--b--\r\n"),
@@ -176,6 +175,31 @@ async def test_a_body_that_is_no_form_is_refused(one):
         headers = {"content-type": content_type}
         status, body, _ = await one.ask("POST", "/v1/files", headers=headers, data=data)
         assert status == 400, (content_type, data, body)
+    headers = {"content-type": "application/json"}
+    status, body, _ = await one.ask("POST", "/v1/files", headers=headers, data=b"{}")
+    assert (status, body["error"]["code"]) == (415, "unsupported_content_type")
+
+
+async def test_a_name_with_a_nul_is_refused(one):
+    data = (
+        b'--b\r\ncontent-disposition: form-data; name="file"; filename="a\0b"\r\n\r\nx\r\n'
+        b'--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b--\r\n'
+    )
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    status, body, _ = await one.ask("POST", "/v1/files", headers=headers, data=data)
+    assert (status, body["error"]["param"]) == (400, "file")
+    upload = {"filename": "a\0b", "purpose": "batch", "bytes": 1, "mime_type": "text/plain"}
+    status, body, _ = await one.ask("POST", "/v1/uploads", json=upload)
+    assert (status, body["error"]["param"]) == (400, "filename")
+
+
+async def test_a_bad_page_is_refused_in_words_of_the_api(one):
+    status, body, _ = await one.ask("GET", "/v1/files?after=zzz")
+    assert (status, body["error"]["param"]) == (400, "after")
+    status, body, _ = await one.ask("GET", "/v1/files?limit=many")
+    assert (status, body["error"]["message"]) == (
+        400, "Invalid type for 'limit': expected an integer, but got a string instead.",
+    )  # fmt: skip
 
 
 async def test_a_file_over_the_limit_is_413(one, storage):

@@ -156,3 +156,8 @@ async def test_nobody_else_sees_a_completion(client: Any, state: Any, monkeypatc
 @pytest.mark.parametrize("query", ["limit=0", "order=up", "after=%00"])
 async def test_bad_queries_are_400(client: Any, query: str) -> None:
     await got(client, f"/v1/chat/completions?{query}", 400)
+
+
+async def test_a_cursor_that_is_no_id_is_refused(client: Any) -> None:
+    answer = await got(client, "/v1/chat/completions?after=zzz", 400)
+    assert answer["error"]["param"] == "after"

@@ -430,6 +430,8 @@ async def test_batches_are_listed_in_pages(world):
     assert ([each["id"] for each in page["data"]], page["has_more"]) == (made[:0:-1], True)
     _, page = await world.ask("GET", f"/v1/batches?after={page['last_id']}")
     assert ([each["id"] for each in page["data"]], page["has_more"]) == (made[:1], False)
+    status, answer = await world.ask("GET", "/v1/batches?after=zzz")
+    assert (status, answer["error"]["param"]) == (400, "after")
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])

@@ -143,3 +143,13 @@ async def test_bad_bodies_are_refused_by_name(asker: Any, body: dict[str, Any], 
     with pytest.raises(InvalidParameterError) as caught:
         await conversations.create(asker.exchange, body)
     assert caught.value.param == param
+
+
+async def test_a_conversation_that_is_not_there_is_named_by_its_field(
+    asking: Any, storage: Any
+) -> None:
+    asker = asking("hello")
+    asker.storage, asker.store = storage, True
+    with pytest.raises(APIError) as caught:
+        await asker.ask(conversation="conv_none")
+    assert (caught.value.status, caught.value.param) == (404, "conversation")

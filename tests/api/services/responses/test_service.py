@@ -295,6 +295,9 @@ async def test_truncation_drops_the_oldest_turns_and_keeps_what_the_system_said(
         ({"include": ["everything"]}, "include[0]"),
         ({"event_dialect": "martian"}, "event_dialect"),
         ({"request_id": "a b"}, "request_id"),
+        ({"request_id": "a" * 126}, "request_id"),
+        ({"request_id": "resp_" + "0123456789abcdef" * 3}, "request_id"),
+        ({"request_id": "mine_of_0123456789abcdef"}, "request_id"),
         ({"tool_outputs_mode": "hold"}, "tool_outputs_mode"),
         ({"temperature": 9.0}, "temperature"),
     ],
@@ -319,3 +322,9 @@ async def test_many_at_once_do_not_mix(asking: Any) -> None:
     asker = asking("hello world")
     answers = await asyncio.gather(*(asker.ask(f"hi {index}") for index in range(20)))
     assert len({answer["id"] for answer in answers}) == 20
+
+
+async def test_a_wrong_type_of_item_is_told_all_that_there_are(asking: Any) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        await asking("hello").ask([{"type": "nothing"}])
+    assert caught.value.message.endswith("or 'item_reference'.")

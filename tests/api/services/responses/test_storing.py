@@ -220,6 +220,30 @@ async def test_a_deleted_response_is_gone_but_not_for_what_was_built_on_it(
     assert [await count(storage, table) for table in (ResponseRow, ItemRow, EventsRow)] == [0, 0, 0]
 
 
+async def test_an_id_that_a_client_chose_is_its_projects_alone(keeping: Any) -> None:
+    asker = keeping("one")
+    made: list[str] = []
+    for project_id in ("proj_default", "proj_a", "proj_b"):
+        tenant = Tenant(project_id=project_id)
+        asker.speaker.context = asker.speaker.context.for_tenant(tenant)
+        body = await asker.ask(request_id="mine")
+        shown = await retrieval.retrieve(asker.exchange, "resp_mine", RetrieveQuery())
+        assert shown["id"] == body["id"]
+        later = await asker.ask(previous_response_id="resp_mine")
+        assert later["previous_response_id"] == "resp_mine"
+        with pytest.raises(APIError) as caught:
+            await asker.ask(request_id="mine")
+        assert caught.value.status == 409
+        made.append(body["id"])
+    assert made[0] == "resp_mine"
+    assert len(set(made)) == 3
+    with pytest.raises(APIError) as caught:
+        await retrieval.retrieve(asker.exchange, made[1], RetrieveQuery())
+    assert caught.value.status == 404
+    gone = await retrieval.delete_response(asker.exchange, "resp_mine")
+    assert gone["id"] == made[2]
+
+
 async def test_an_id_is_taken_once(keeping: Any) -> None:
     asker = keeping("hello")
     made = await asker.ask(request_id="mine")
