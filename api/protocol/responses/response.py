@@ -14,12 +14,17 @@ class InputDetails(pydantic.BaseModel):
 
     cached_tokens: int
     cache_write_tokens: int
+    input_tokens_per_turn: list[int]
+    cached_tokens_per_turn: list[int]
 
 
 class OutputDetails(pydantic.BaseModel):
     """Of the output's tokens: how many are thoughts."""
 
     reasoning_tokens: int
+    tool_output_tokens: int
+    output_tokens_per_turn: list[int]
+    tool_output_tokens_per_turn: list[int]
 
 
 class ResponseUsage(pydantic.BaseModel):
