@@ -35,6 +35,7 @@ ERROR_STATUSES = {
     "operator": {"403": "Open to this machine only, unless an API key is configured."},
     "management": {"409": "The engine is not in a state for it."},
     "body": {"413": "The body is too large."},
+    "form": {"415": "The body is not of the content type that the route takes."},
 }
 
 
@@ -150,6 +151,8 @@ def _errors(endpoint: Endpoint, references: dict[str, Document]) -> Document:
         statuses |= ERROR_STATUSES["management"]
     if endpoint.method == "POST":
         statuses |= ERROR_STATUSES["body"]
+    if endpoint.body_media != "application/json":
+        statuses |= ERROR_STATUSES["form"]
     content = {"application/json": {"schema": references[endpoint.error]}}
     return {
         status: {"description": text, "content": content}

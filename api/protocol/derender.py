@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
+from pydantic_core import PydanticKnownError
 
 from api.protocol.base import RequestModel
 from api.protocol.chat import ChatCompletionRequest, ChatCompletionResponse
@@ -18,6 +19,16 @@ AnswerId = Annotated[str, pydantic.Field(min_length=1, max_length=256)]
 ChoiceIndex = Annotated[int, pydantic.Field(ge=0, lt=MAX_SEQUENCES_PER_REQUEST)]
 CallId = Annotated[str, pydantic.Field(max_length=64)]
 MAX_CALLS = 1024
+
+
+def _only_a_boolean(value: object) -> object:
+    """0 equals False; as a literal it would pass for it."""
+    if not isinstance(value, bool):
+        raise PydanticKnownError("bool_type")
+    return value
+
+
+NotStreaming = Annotated[Literal[False], pydantic.BeforeValidator(_only_a_boolean)]
 
 
 class GivenLogprob(RequestModel):
@@ -146,7 +157,7 @@ class DerenderChatRequest(RequestModel):
 
     apart: ClassVar[frozenset[str]] = frozenset({"chat_request", "generate_response"})
 
-    stream: Literal[False] | None = False
+    stream: NotStreaming | None = False
     model: str | None = None
     generate_response: GeneratedResponse
     prompt_tokens: Count | None = None
@@ -177,7 +188,7 @@ class DerenderCompletionRequest(RequestModel):
 
     apart: ClassVar[frozenset[str]] = frozenset({"completion_request", "generate_responses"})
 
-    stream: Literal[False] | None = False
+    stream: NotStreaming | None = False
     model: str | None = None
     generate_responses: Annotated[list[GeneratedResponse], pydantic.Field(min_length=1)]
     prompt_tokens: list[Count] | None = None

@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 import orjson
+import pydantic
 import pytest
 
 from api.model_formats import ModelFormats
 from api.parsers.reasoning import REASONING_PARSERS
 from api.parsers.tools import TOOL_PARSERS
+from api.protocol.derender import DerenderCompletionRequest
 from api.services.derender.chat import derender_chat
 from api.services.derender.completions import derender_completion
 from api.services.generate import generate_tokens
@@ -300,3 +302,9 @@ async def test_unknown_fields_of_a_nested_request_are_named(saying: Any) -> None
     body = {"generate_response": TOKENS, "chat_request": {**CALLING, "tempo": 1}, "foo": 2}
     answer = await derender_chat(saying("x").context, body)
     assert answer.unknown_fields == ("foo", "chat_request.tempo")
+
+
+def test_a_zero_is_no_boolean() -> None:
+    body = {"stream": 0, "generate_responses": [{"choices": [{"index": 0, "token_ids": []}]}]}
+    with pytest.raises(pydantic.ValidationError, match="boolean"):
+        DerenderCompletionRequest.model_validate(body)
