@@ -95,6 +95,17 @@ class GivenUsage(RequestModel):
         return 0 if details is None else details.cached_tokens or 0
 
 
+class GivenMetrics(RequestModel):
+    """`api.protocol.usage.RequestMetrics`, read as strictly as everything a client sends."""
+
+    time_to_first_token_ms: float | None
+    generation_time_ms: float | None
+    queue_time_ms: float | None
+    mean_itl_ms: float | None
+    tokens_per_second: float | None
+    speculative_decoding: None = None
+
+
 class GivenAnswer(RequestModel):
     """What streams and whole answers of /inference/v1/generate have in common."""
 
@@ -102,7 +113,12 @@ class GivenAnswer(RequestModel):
     output_mode: Literal["tokens"] = "tokens"
     usage: GivenUsage | None = None
     prompt_token_ids: PromptIds | None = None
-    metrics: dict[str, Any] | None = None
+    metrics: GivenMetrics | None = None
+
+    @property
+    def metrics_body(self) -> dict[str, Any] | None:
+        """`metrics` as an answer shows it."""
+        return None if self.metrics is None else self.metrics.model_dump()
 
 
 class GeneratedResponse(GivenAnswer):

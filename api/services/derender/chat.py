@@ -67,4 +67,4 @@ def _whole(answering: Answering, given: GeneratedResponse, num_prompt_tokens: in
         sum(one.num_reasoning_tokens for one in read),
     )
     prompt = prompt_members(answer, given.prompt_logprobs)
-    return encode_answer(answer, choices, usage, prompt, metrics=given.metrics)
+    return encode_answer(answer, choices, usage, prompt, metrics=given.metrics_body)

@@ -37,7 +37,7 @@ def derender_chunk(answering: Answering, request: DerenderChatStreamRequest) -> 
         num_reasoning = replay.num_reasoning_tokens if is_alone else 0
         chunk["usage"] = usage_of_piece(event.usage, num_prompt, num_reasoning).as_dict()
     if event.metrics is not None:
-        chunk["metrics"] = event.metrics
+        chunk["metrics"] = event.metrics_body
     after = replay.state
     after.role_sent = state.role_sent or replay.piece is not None
     after.last_tool_call_ids = ids.made

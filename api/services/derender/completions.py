@@ -92,7 +92,7 @@ def _whole(
             members["prompt_token_ids"] = known if wishes.return_token_ids else None
             choices.append(members)
     answer_id = responses[0].request_id or f"cmpl-{secrets.token_hex(8)}"
-    metrics = responses[0].metrics if len(responses) == 1 else None
+    metrics = responses[0].metrics_body if len(responses) == 1 else None
     return encode_answer(identify(context, answer_id), choices, usage, metrics)
 
 
@@ -147,7 +147,7 @@ def _chunk(
         num_prompt = count_prompt(request.prompt_tokens, len(known), event.usage)
         chunk["usage"] = usage_of_piece(event.usage, num_prompt, 0).as_dict()
     if event.metrics is not None:
-        chunk["metrics"] = event.metrics
+        chunk["metrics"] = event.metrics_body
     return {"chunk": chunk, "stream_state": replay.state.model_dump()}
 
 
