@@ -7,6 +7,7 @@ any other response      goes on as a new one when every call has its output; unt
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,8 @@ NOT_CONTINUED = frozenset(
     previous_input_messages tool_outputs_mode""".split()
 )
 """Fields of the request that are not those of the one that goes on with it."""
+SHOWN_S, POLL_S = 2.0, 0.05
+"""How long a held stream's call may take from the client to the database."""
 
 
 async def give_outputs(exchange: Exchange, response_id: str, body: Mapping[str, Any]) -> Answer:
@@ -47,16 +50,40 @@ async def give_outputs(exchange: Exchange, response_id: str, body: Mapping[str, 
     strict = exchange.context.settings.strict_fields
     parsed = parse_body(ToolOutputsRequest, body, strict_fields=strict)
     given = _given(parsed.request)
-    async with exchange.storage.database.writing() as session:
-        row = await load_response(session, exchange.project_id, response_id, lock=True)
-        calls = await _take(session, row, given)
-        is_complete = not row.is_open and all(call["call_id"] in row.outputs for call in calls)
-        if is_complete:
-            row.continued_by = ids.new_id("response")
-    if not is_complete:
+    row, calls = await _taken(exchange, response_id, given)
+    if row.is_open or not all(call["call_id"] in row.outputs for call in calls):
         waiting = row.body | {"status": "in_progress"}
         return Answer(body=orjson.dumps(waiting), unknown_fields=parsed.unknown)
     return await _go_on(exchange, row, calls, is_streamed=bool(parsed.request.stream))
+
+
+async def _taken(
+    exchange: Exchange, response_id: str, given: list[tuple[str, ToolOutput]]
+) -> tuple[ResponseRow, list[Item]]:
+    """The response with the outputs written down, and its calls that wait, or waited."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + SHOWN_S
+    while True:
+        try:
+            async with exchange.storage.database.writing() as session:
+                row = await load_response(session, exchange.project_id, response_id, lock=True)
+                calls = await _take(session, row, given)
+                is_complete = all(call["call_id"] in row.outputs for call in calls)
+                if is_complete and not row.is_open:
+                    row.continued_by = ids.new_id("response")
+            return row, calls
+        except _NotShown as early:
+            if loop.time() > until_s:
+                raise early.error from None
+        await asyncio.sleep(POLL_S)
+
+
+class _NotShown(Exception):
+    """A held stream may have sent a call that the database does not show yet; else `error`."""
+
+    def __init__(self, error: APIError | InvalidParameterError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 async def _go_on(
@@ -96,7 +123,8 @@ async def _take(
     is_held = row.is_open and row.request.get("tool_outputs_mode") == "hold"
     calls = calls_waiting(row.body["output"])
     if row.is_open and not (is_held and calls):
-        raise _conflict("The response is not waiting for outputs of tools.")
+        error = _conflict("The response is not waiting for outputs of tools.")
+        raise _NotShown(error) if is_held else error
     if not calls:
         raise InvalidParameterError(
             "Invalid 'tool_outputs': the response has no calls that wait for outputs.",
@@ -115,10 +143,11 @@ async def _take(
         is_again = call_id in outputs and not was_complete
         if call_id not in wanted or is_again:
             problem = "has its output already" if is_again else "is no call that waits for one"
-            raise InvalidParameterError(
+            error = InvalidParameterError(
                 f"Invalid '{path}tool_call_id': '{call_id}' {problem}.",
                 param=f"{path}tool_call_id",
             )
+            raise _NotShown(error) if is_held and not is_again else error
         outputs[call_id] = _plain(output)
     row.outputs = outputs
     return calls
