@@ -73,7 +73,9 @@ def write(
     has_number = any(record["status"] == "measured" for record in records)
     if not has_number and _is_among_results(options.output):
         raise NotAResult("nothing was measured: bench/results gets no file")
-    figures = {"arguments": vars(options), "units": UNITS, **facts, "result": list(records)}
+    # Where the file lay on the machine that measured is nobody's concern.
+    arguments = vars(options) | {"output": pathlib.Path(options.output).name}
+    figures = {"arguments": arguments, "units": UNITS, **facts, "result": list(records)}
     if options.commit:
         figures["environment"] = describe_environment() | {"commit": options.commit}
     return write_result(options.output, benchmark, figures)

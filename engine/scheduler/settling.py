@@ -129,7 +129,6 @@ def _end(
     prompt_logprobs = None if sequence.prompt_scores is None else _take_scores(state, sequence)
     state.end(sequence)
     is_stop = reason is FinishReason.STOP
-    is_end_id = token_ids[-1:] and token_ids[-1] in sequence.stop_ids | state.eos_token_ids
     return TokenDelta(
         request_id=sequence.request.request_id,
         sequence_index=sequence.sequence_index,
@@ -138,7 +137,7 @@ def _end(
         prompt_logprobs=prompt_logprobs,
         finish_reason=reason,
         stop_token_id=_stop_token_id(state, sequence, token_ids[0]) if is_stop else None,
-        ends_in_text=is_stop and not is_end_id,
+        ends_in_text=is_stop and token_ids[0] not in sequence.stop_ids | state.eos_token_ids,
         num_cached_tokens=sequence.num_cached_tokens,
         timings=_timings(sequence),
         num_preemptions=sequence.num_preemptions,

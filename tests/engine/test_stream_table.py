@@ -12,23 +12,10 @@ from engine.prompt_embeds import embedded_prompt
 from engine.request import GenerateRequest, ModelInfo, PromptEmbeds, SamplingParams
 from engine.stream_table import StreamTable
 
-INFO = ModelInfo(
-    architecture="llama",
-    vocab_size=100,
-    max_model_len=32,
-    eos_token_ids=(2,),
-    max_logprobs=20,
-    max_num_seqs=4,
-    fingerprint="",
-    dtype="float32",
-    platform="cpu",
-    device_kind="cpu",
-    num_parameters=1,
-    weight_bytes=4,
-    num_pages=16,
-    page_size=16,
-    prompt_embeds_width=2,
-)
+
+@pytest.fixture
+def info(model_info: ModelInfo) -> ModelInfo:
+    return msgspec.structs.replace(model_info, prompt_embeds_width=2)
 
 
 def embedded_request(width: int) -> GenerateRequest:
@@ -41,19 +28,19 @@ def embedded_request(width: int) -> GenerateRequest:
     )
 
 
-async def test_embeddings_are_sent_though_no_vocabulary_has_their_ids() -> None:
+async def test_embeddings_are_sent_though_no_vocabulary_has_their_ids(info: ModelInfo) -> None:
     sent: list[GenerateRequest] = []
     table = StreamTable(0, sent.append)
     request = embedded_request(2)
-    table.submit(table.open(request, INFO), INFO)
+    table.submit(table.open(request, info), info)
     assert sent == [request]
 
 
-async def test_what_a_new_engine_cannot_take_is_refused() -> None:
+async def test_what_a_new_engine_cannot_take_is_refused(info: ModelInfo) -> None:
     sent: list[GenerateRequest] = []
     table = StreamTable(0, sent.append)
-    others = msgspec.structs.replace(INFO, prompt_embeds_width=4)
-    stream = table.open(embedded_request(2), INFO)
+    others = msgspec.structs.replace(info, prompt_embeds_width=4)
+    stream = table.open(embedded_request(2), info)
     table.submit(stream, others)
     with pytest.raises(InvalidParameterError) as caught:
         await asyncio.wait_for(stream.take(), 5)
