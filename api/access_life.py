@@ -17,9 +17,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from api.accounts import Ledger
 from api.context import ServerState
 from api.errors import APIError
+from api.keys.accounts import Ledger
 from api.settings import ServerSettings
 
 if TYPE_CHECKING:

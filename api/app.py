@@ -9,24 +9,24 @@ from typing import Any, cast
 
 from quart import Blueprint, Quart, g, request, websocket
 
-from api.access import AccessMiddleware, ASGIApp, choose_request_id, request_state
-from api.accounts import Accounts
-from api.auth import Access, is_for_operator, is_public, is_without_engine
 from api.azure import AzureMiddleware, install_azure
 from api.context import EXTENSION, ServerContext, ServerState
-from api.cors import install_cors
-from api.error_handlers import install_error_handlers
 from api.errors import APIError
+from api.http.access import AccessMiddleware, ASGIApp, choose_request_id, request_state
+from api.http.cors import install_cors
+from api.http.error_handlers import install_error_handlers
+from api.http.noted_fields import install_noted_fields
+from api.http.request_body import ServerRequest
+from api.http.root_path import RootPathMiddleware
+from api.http.websocket_queue import BoundedWebsocketConnection
 from api.idempotency import install_idempotency
-from api.key_ring import KeyRing
+from api.keys.accounts import Accounts
+from api.keys.auth import Access, is_for_operator, is_public, is_without_engine
+from api.keys.key_ring import KeyRing
+from api.keys.quotas import Quota, Quotas
 from api.limits import QUEUE_FULL, Admission
-from api.metrics import Metrics
-from api.noted_fields import install_noted_fields
-from api.quotas import Quota, Quotas
-from api.request_body import ServerRequest
-from api.root_path import RootPathMiddleware
+from api.metrics.registry import Metrics
 from api.settings import ServerSettings
-from api.websocket_queue import BoundedWebsocketConnection
 
 RESOURCES = (
     "api.resources.health",

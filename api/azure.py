@@ -17,10 +17,10 @@ from urllib.parse import parse_qs
 
 from quart import Quart, Response, request
 
-from api.access import ASGIApp, Receive, Scope, Send, request_state
 from api.context import ServerState
 from api.errors import APIError
-from api.json_body import FIELDS_KEY
+from api.http.access import ASGIApp, Receive, Scope, Send, request_state
+from api.http.json_body import FIELDS_KEY
 
 SCOPE_KEY = "servax.azure"
 VERSION = re.compile(r"[A-Za-z0-9.\-]{1,32}")

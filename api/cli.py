@@ -35,7 +35,7 @@ def print_version() -> int:
 
 def serve(arguments: list[str]) -> int:
     """`servax serve`."""
-    from api.flag_parser import UsageError, parse_choices
+    from api.flags.parser import UsageError, parse_choices
 
     try:
         choices = parse_choices(arguments, os.environ)
@@ -57,22 +57,22 @@ def serve(arguments: list[str]) -> int:
 
 def chat(arguments: list[str]) -> int:
     """`servax chat`."""
-    from api.chat_terminal import main as chat_main
+    from api.commands.chat import main as chat_main
 
     return chat_main(arguments)
 
 
 def complete(arguments: list[str]) -> int:
     """`servax complete`."""
-    from api.complete_terminal import main as complete_main
+    from api.commands.complete import main as complete_main
 
     return complete_main(arguments)
 
 
 def run_batch(arguments: list[str]) -> int:
     """`servax run-batch`."""
-    from api.flag_parser import UsageError
-    from api.run_batch import main as batch_main
+    from api.commands.run_batch import main as batch_main
+    from api.flags.parser import UsageError
 
     try:
         return batch_main(arguments)
@@ -82,8 +82,8 @@ def run_batch(arguments: list[str]) -> int:
 
 def keys(arguments: list[str]) -> int:
     """`servax keys`."""
-    from api.flag_parser import UsageError
-    from api.keys_command import main as keys_main
+    from api.commands.keys import main as keys_main
+    from api.flags.parser import UsageError
 
     try:
         return keys_main(arguments, os.environ)
@@ -93,8 +93,8 @@ def keys(arguments: list[str]) -> int:
 
 def webhooks(arguments: list[str]) -> int:
     """`servax webhooks`."""
-    from api.flag_parser import UsageError
-    from api.webhooks_command import main as webhooks_main
+    from api.commands.webhooks import main as webhooks_main
+    from api.flags.parser import UsageError
 
     try:
         return webhooks_main(arguments, os.environ)

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 from quart import current_app, g
 
-from api.accounts import Accounts
 from api.errors import engine_failed, unavailable
-from api.model_formats import ModelFormats
+from api.keys.accounts import Accounts
+from api.keys.tenant import ANYONE, Tenant
+from api.model.formats import ModelFormats
 from api.readiness import Readiness
 from api.settings import ServerSettings
-from api.tenant import ANYONE, Tenant
 from engine.grammar.verify import GrammarVerifier
 
 if TYPE_CHECKING:
-    from api.key_ring import KeyRing
+    from api.keys.key_ring import KeyRing
     from api.limits import Admission
-    from api.metrics import Metrics
+    from api.metrics.registry import Metrics
     from api.storage.store import Storage
     from api.workers.runner import JobRunner
     from engine.client_protocol import GenerationEngine

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from quart import Quart, Response, g, request
 from quart.wrappers.response import ResponseBody
 
-from api.access import request_state
-from api.auth import is_public
 from api.context import ServerState
 from api.errors import APIError
-from api.json_body import peek_body
+from api.http.access import request_state
+from api.http.json_body import peek_body
+from api.keys.auth import is_public
 
 if TYPE_CHECKING:
     from api.services.idempotency import Claim

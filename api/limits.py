@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
-from api.access import RequestState
 from api.errors import APIError, overloaded, retry_headers, unavailable
+from api.http.access import RequestState
 from api.settings import ServerSettings
 
 PLACES_PER_FREE_PLACE = 2

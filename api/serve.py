@@ -23,11 +23,11 @@ from quart import Quart
 from api.access_life import access_of
 from api.app import create_app, make_state
 from api.context import ServerContext, ServerState
-from api.http1 import install, make_config
+from api.http.http1 import install, make_config
 from api.lifecycle import Lifecycle
-from api.model_names import model_names
+from api.metrics.stats_log import logging_stats
+from api.model.names import model_names
 from api.settings import ServerSettings
-from api.stats_log import logging_stats
 from api.storage_life import storage_of, verify_storage
 from api.workers.crew import Crew
 from engine.client_protocol import GenerationEngine
@@ -36,7 +36,7 @@ from engine.errors import EngineError, SetupError
 from engine.weights.source import verify_model_is_there
 
 if TYPE_CHECKING:
-    from api.model_text import ModelText
+    from api.model.text import ModelText
     from engine.request import ModelInfo
 
 EXIT_OK = 0
@@ -71,7 +71,7 @@ async def start_engine_process(config: EngineConfig) -> OwnedEngine:
 
 def load_text_of_folder(settings: ServerSettings, config: EngineConfig) -> ModelText:
     """The text side of real models; imported late, so that listening does not wait for it."""
-    from api.model_text import load_model_text
+    from api.model.text import load_model_text
 
     return load_model_text(settings, config)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from api.flag_types import BOOLEAN, SECONDS, STRUCTURED_OUTPUTS, TEXT, choice, integer
 from api.flags.flag import Flag
+from api.flags.types import BOOLEAN, SECONDS, STRUCTURED_OUTPUTS, TEXT, choice, integer
 
 ANSWERS = "Answers"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from api.flag_types import BOOLEAN, PATH, PROFILER, choice, integer, number, size
 from api.flags.flag import Flag
+from api.flags.types import BOOLEAN, PATH, PROFILER, choice, integer, number, size
 from engine.config import KV_CACHE_DTYPES
 
 ENGINE = "Engine"

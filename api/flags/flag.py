@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from api.flag_types import Kind
+from api.flags.types import Kind
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from api.flag_types import SECONDS, integer, size
 from api.flags.flag import Flag
+from api.flags.types import SECONDS, integer, size
 
 LIMITS = "Limits"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from api.flag_types import JSON, MODEL_LEN, NAMES, PATH, TEXT, choice, integer
 from api.flags.flag import Flag
+from api.flags.types import JSON, MODEL_LEN, NAMES, PATH, TEXT, choice, integer
 
 MODEL = "Model"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from api.flag_types import BOOLEAN, PATH, SECONDS, TEXT, integer
 from api.flags.flag import Flag
+from api.flags.types import BOOLEAN, PATH, SECONDS, TEXT, integer
 
 SERVER = "Server"
 

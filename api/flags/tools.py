@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from api.flag_types import BOOLEAN, JSON, choice
 from api.flags.flag import Flag
-from api.model_formats import AUTO, OFF
+from api.flags.types import BOOLEAN, JSON, choice
+from api.model.formats import AUTO, OFF
 from api.parsers.reasoning import REASONING_PARSERS
 from api.parsers.tools import TOOL_PARSERS
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from quart import Response
 
-from api.noted_fields import note_unknown
+from api.http.noted_fields import note_unknown
+from api.http.sse import sse_response
 from api.services.requests import Answer
-from api.sse import sse_response
 
 
 def respond(answer: Answer) -> Response:

@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 from quart import Blueprint, Response, request
 
-from api.auth import without_engine
 from api.context import caller, context, server_state, storage
-from api.json_body import read_json_object
+from api.http.json_body import read_json_object
+from api.http.query import read_query
+from api.keys.auth import without_engine
 from api.protocol.batches import BatchesQuery
-from api.query import read_query
 from api.resources.answers import json_response
 from api.services.batches import service
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from quart import Blueprint, Response, g, request
 
 from api.context import context, storage
-from api.json_body import read_json_object
+from api.http.json_body import read_json_object
+from api.http.sse import run_unless_disconnected
 from api.resources.answers import respond
 from api.services.chat import create_chat_completion
 from api.services.chat_batch import create_batch_chat_completion
 from api.services.derender.chat import derender_chat
 from api.services.render import render_chat_completion
 from api.services.stored_chat import keeper
-from api.sse import run_unless_disconnected
 
 blueprint = Blueprint("chat", __name__)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from quart import Blueprint, Response, g, request
 
 from api.context import context
-from api.json_body import read_json_object
+from api.http.json_body import read_json_object
+from api.http.sse import run_unless_disconnected
 from api.resources.answers import respond
 from api.services.completions import create_completion
 from api.services.derender.completions import derender_completion
 from api.services.render import render_completion
-from api.sse import run_unless_disconnected
 
 blueprint = Blueprint("completions", __name__)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from quart import Blueprint, Response, request
 
-from api.auth import without_engine
-from api.json_body import read_json_object
+from api.http.json_body import read_json_object
+from api.http.query import read_query
+from api.keys.auth import without_engine
 from api.protocol.responses.queries import IncludeQuery, ItemsQuery
-from api.query import read_query
 from api.resources.responses import exchange, shown
 from api.services.responses import conversations
 

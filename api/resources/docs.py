@@ -9,10 +9,10 @@ import pathlib
 
 from quart import Blueprint, Response
 
-from api.auth import public
 from api.context import server_state
+from api.endpoints.openapi import make_document
 from api.errors import APIError
-from api.openapi import make_document
+from api.keys.auth import public
 from api.resources.health import json_response
 from api.version import server_version
 

@@ -7,13 +7,13 @@ from typing import Any, cast
 import orjson
 from quart import Blueprint, Response, request
 
-from api.auth import without_engine
 from api.context import caller, server_state, storage
-from api.json_body import read_json_object
-from api.multipart import FormReader
+from api.http.json_body import read_json_object
+from api.http.multipart import FormReader
+from api.http.query import read_query
+from api.http.request_body import ServerRequest
+from api.keys.auth import without_engine
 from api.protocol.files import FilesQuery
-from api.query import read_query
-from api.request_body import ServerRequest
 from api.resources.answers import json_response
 from api.services.files import create, names, read, remove, uploads
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import orjson
 from quart import Blueprint, Response
 
-from api.auth import public
 from api.context import server_state
 from api.errors import engine_failed, unavailable
+from api.keys.auth import public
 from api.version import server_version
 
 blueprint = Blueprint("health", __name__)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from quart import Blueprint, Response, g, request
 
-from api.auth import for_operator
 from api.context import context
-from api.json_body import read_json_object
+from api.http.json_body import read_json_object
+from api.http.sse import run_unless_disconnected
+from api.keys.auth import for_operator
 from api.resources.answers import respond
 from api.services.generate import abort_generations, generate_tokens
 from api.services.generative_scoring import score
-from api.sse import run_unless_disconnected
 
 blueprint = Blueprint("inference", __name__)
 

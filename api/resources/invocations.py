@@ -5,10 +5,10 @@ from __future__ import annotations
 from quart import Blueprint, Response, g, request
 
 from api.context import context
-from api.json_body import read_json_object
+from api.http.json_body import read_json_object
+from api.http.sse import run_unless_disconnected
 from api.resources.answers import respond
 from api.services.invocations import invoke
-from api.sse import run_unless_disconnected
 
 blueprint = Blueprint("invocations", __name__)
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from quart import Blueprint, Response, request
 
-from api.auth import for_operator
 from api.context import context, server_state
-from api.json_body import parse_json_object, read_body, read_json_object
-from api.noted_fields import Model, read_fields
+from api.http.json_body import parse_json_object, read_body, read_json_object
+from api.http.noted_fields import Model, read_fields
+from api.http.query import read_query
+from api.keys.auth import for_operator
 from api.protocol import management as protocol
-from api.query import read_query
 from api.resources.health import json_response
 from api.services import management
 from api.services.server_info import server_info

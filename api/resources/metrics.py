@@ -5,8 +5,8 @@ from __future__ import annotations
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from quart import Blueprint, Response
 
-from api.auth import for_metrics
 from api.context import server_state
+from api.keys.auth import for_metrics
 
 blueprint = Blueprint("metrics", __name__)
 

@@ -8,18 +8,18 @@ from typing import Any
 import orjson
 from quart import Blueprint, Response, request
 
-from api.auth import without_engine
 from api.context import context, server_state
-from api.json_body import read_json_object
+from api.http.json_body import read_json_object
+from api.http.query import read_query
+from api.http.sse import run_unless_disconnected, sse_response
+from api.keys.auth import without_engine
 from api.protocol.responses.queries import ItemsQuery, RetrieveQuery
-from api.query import read_query
 from api.resources.answers import json_response, respond
 from api.services.responses import background, retrieval
 from api.services.responses.exchange import DIALECT_HEADER, Exchange
 from api.services.responses.service import create_response
 from api.services.responses.tokens import compact, count_input_tokens
 from api.services.responses.tool_outputs import give_outputs
-from api.sse import run_unless_disconnected, sse_response
 
 blueprint = Blueprint("responses", __name__)
 

@@ -7,11 +7,11 @@ import re
 import orjson
 from quart import Blueprint, Response, request
 
-from api.auth import without_engine
 from api.context import context, storage
-from api.json_body import read_json_object
+from api.http.json_body import read_json_object
+from api.http.query import read_query
+from api.keys.auth import without_engine
 from api.protocol.responses.queries import CompletionsQuery, MessagesQuery
-from api.query import read_query
 from api.resources.answers import json_response
 from api.services import stored_chat
 from engine.errors import InvalidParameterError

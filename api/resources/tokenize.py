@@ -5,7 +5,7 @@ from __future__ import annotations
 from quart import Blueprint, Response, request
 
 from api.context import context
-from api.json_body import read_json_object
+from api.http.json_body import read_json_object
 from api.resources.answers import json_response, respond
 from api.services.tokenize import detokenize, tokenize, tokenizer_info
 

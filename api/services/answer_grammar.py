@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from api.model_formats import ModelFormats
+from api.model.formats import ModelFormats
 from api.parsers.tool_spec import ToolSpec
 from api.services.structured import Wanted, make_grammar
 from api.services.tool_plan import ToolPlan

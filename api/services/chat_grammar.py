@@ -12,7 +12,7 @@ from functools import partial
 import msgspec
 
 from api.context import ServerContext
-from api.model_formats import ModelFormats
+from api.model.formats import ModelFormats
 from api.parsers.reasoning import ReasoningFormat
 from api.parsers.tool_spec import ToolSpec
 from api.parsers.tools import ToolFormat

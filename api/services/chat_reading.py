@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from api.context import ServerContext
-from api.model_formats import ModelFormats
+from api.model.formats import ModelFormats
 from api.parsers.pipeline import Pipeline
 from api.parsers.tool_spec import ToolSpec
 from api.protocol.chat import ChatCompletionRequest

@@ -18,7 +18,7 @@ import msgspec
 
 from api.context import ServerContext
 from api.errors import from_error_info
-from api.request_tracker import RequestTracker
+from api.metrics.request_tracker import RequestTracker
 from api.services.output import OutputChunk, OutputSettings, SequenceOutput
 from api.services.ownership import owned
 from api.services.request_metrics import request_metrics

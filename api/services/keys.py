@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 
 from api.errors import APIError
-from api.key_ring import KeyRing, StoredKey, hash_key
+from api.keys.key_ring import KeyRing, StoredKey, hash_key
+from api.keys.tenant import ROLES, Role, Tenant
 from api.storage.database import Database
 from api.storage.ids import new_id
 from api.storage.tables.keys import KeyRow
-from api.tenant import ROLES, Role, Tenant
 
 KEY_PREFIX = "sk-servax-"
 NUM_SECRET_BYTES = 32

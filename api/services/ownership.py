@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from api.context import ServerContext
-from api.tenant import DEFAULT_PROJECT
+from api.keys.tenant import DEFAULT_PROJECT
 from engine.request import GenerateRequest
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.context import ServerContext
-from api.noted_fields import read_fields
+from api.http.noted_fields import read_fields
 from api.protocol.responses.queries import CompletionsQuery, ItemsQuery, MessagesQuery
 from api.protocol.stored_chat import UpdateChatCompletionRequest
 from api.services.chat import Keep

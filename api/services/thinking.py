@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from api.context import ServerContext
-from api.model_formats import ModelFormats
+from api.model.formats import ModelFormats
 from engine.errors import InvalidParameterError
 from engine.request import ReasoningSpan
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from api.accounts import UsageRecord
+from api.keys.accounts import UsageRecord
 from api.storage.database import Database
 from api.storage.tables.usage import UsageRow
 
@@ -16,7 +16,7 @@ INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class DatabaseUsageWriter:
-    """`api.accounts.UsageWriter` over a database."""
+    """`api.keys.accounts.UsageWriter` over a database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 
-from api.tenant import DEFAULT_PROJECT
+from api.keys.tenant import DEFAULT_PROJECT
 
 PREFIXES = {
     "file": "file-",

@@ -19,12 +19,12 @@ from sqlalchemy import text
 
 from api.app import create_app, state_of
 from api.context import ServerContext, ServerState, context
-from api.http1 import install, make_config
-from api.json_body import read_json_object
-from api.metrics import Metrics
+from api.http.http1 import install, make_config
+from api.http.json_body import read_json_object
+from api.http.sse import run_unless_disconnected, sse_response
+from api.metrics.registry import Metrics
 from api.serve import bind
 from api.settings import ServerSettings
-from api.sse import run_unless_disconnected, sse_response
 from api.storage.database import Database
 from api.storage.store import Storage, open_storage
 from engine.commands import Suspension

@@ -14,12 +14,12 @@ from quart import Blueprint, Response, g, request
 
 from api.app import create_app
 from api.context import ServerState, context
-from api.json_body import read_json_object
+from api.http.json_body import read_json_object
+from api.http.sse import sse_response
 from api.logs import set_up_logging
-from api.model_text import ModelText
+from api.model.text import ModelText
 from api.serve import Server
 from api.settings import ServerSettings
-from api.sse import sse_response
 from engine.commands import Suspension
 from engine.config import EngineConfig
 from engine.errors import EngineDiedError, ModelFormatError

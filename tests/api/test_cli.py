@@ -35,7 +35,7 @@ def test_bench_without_a_checkout_says_so(capsys, monkeypatch, tmp_path):
 
 def test_serving_imports_no_jax_and_little_else():
     code = (
-        "import sys, api.serve, api.app, api.flag_parser\n"
+        "import sys, api.serve, api.app, api.flags.parser\n"
         "from api.app import create_app, make_state\n"
         "from api.settings import ServerSettings\n"
         "create_app(make_state(ServerSettings(), 'm'))\n"

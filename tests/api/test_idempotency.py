@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import func, select
 
 from api import idempotency
-from api.key_ring import StoredKey, hash_key
+from api.keys.key_ring import StoredKey, hash_key
+from api.keys.tenant import Tenant
 from api.services import idempotency as service
 from api.storage.tables.idempotency import IdempotencyRow
-from api.tenant import Tenant
 
 
 class World:

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from api.access import RequestState
 from api.errors import APIError
+from api.http.access import RequestState
 from api.limits import Admission
 from api.settings import ServerSettings
 

@@ -27,8 +27,8 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from api.endpoints import ENDPOINTS, Endpoint
-from api.openapi import make_document
+from api.endpoints.openapi import make_document
+from api.endpoints.table import ENDPOINTS, Endpoint
 from api.settings import ServerSettings
 
 ROOT = str(pathlib.Path(__file__).resolve().parents[2])

@@ -27,6 +27,10 @@ FORBIDDEN = {
 
 # inside a floor: room -> rooms above it, which it must not import
 ROOMS_ABOVE = {
+    "api/flags": ("api/http", "api/keys", "api/services", "api/resources", "api/app"),
+    "api/metrics": ("api/services", "api/resources", "api/app"),
+    "api/keys": ("api/http", "api/services", "api/resources", "api/app", "api/cli"),
+    "api/http": ("api/services", "api/resources", "api/app", "api/cli"),
     "api/protocol": ("api/services", "api/resources", "api/app", "api/cli"),
     "api/storage": ("api/services", "api/resources", "api/workers", "api/app", "api/cli"),
     "api/services": ("api/resources", "api/app", "api/cli", "api/serve"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import anthropic
@@ -22,8 +23,9 @@ FIELDS: Any = {"model": "servax-tiny", "max_tokens": 200, "extra_body": {"temper
 
 
 @pytest.fixture
-def client(server: str) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=server, api_key="unused", max_retries=0)
+def client(server: str) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=server, api_key="unused", max_retries=0) as made:
+        yield made
 
 
 def tokens_read(message: anthropic.types.Message) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import openai
@@ -35,8 +36,9 @@ ASKED: dict[str, Any] = {
 
 
 @pytest.fixture
-def client(server: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=server + "/v1", api_key="unused", max_retries=0)
+def client(server: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=server + "/v1", api_key="unused", max_retries=0) as made:
+        yield made
 
 
 def test_an_answer_is_parsed_as_the_class_that_was_asked_for(client: openai.OpenAI) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import httpx
 import openai
@@ -12,8 +13,9 @@ QUESTION = [{"role": "user", "content": "What is servax?"}]
 
 
 @pytest.fixture
-def client(server: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=server + "/v1", api_key="unused", max_retries=0)
+def client(server: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=server + "/v1", api_key="unused", max_retries=0) as made:
+        yield made
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -26,8 +27,9 @@ TOOL: Any = {
 
 
 @pytest.fixture
-def client(server: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=server + "/v1", api_key="unused", max_retries=0)
+def client(server: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=server + "/v1", api_key="unused", max_retries=0) as made:
+        yield made
 
 
 def ask(client: openai.OpenAI, given: Any, **fields: Any) -> Any:
@@ -140,15 +142,17 @@ def test_outputs_of_tools_go_on(client: openai.OpenAI) -> None:
 
 
 def test_a_held_stream_is_accumulated_by_the_sdk(client: openai.OpenAI, server: str) -> None:
-    other = openai.OpenAI(base_url=server + "/v1", api_key="unused")
     response_id = ""
-    with client.responses.stream(
-        model=MODEL,
-        input=QUESTION,
-        tools=[TOOL],
-        temperature=0,
-        extra_body={"tool_outputs_mode": "hold"},
-    ) as stream:
+    with (
+        openai.OpenAI(base_url=server + "/v1", api_key="unused") as other,
+        client.responses.stream(
+            model=MODEL,
+            input=QUESTION,
+            tools=[TOOL],
+            temperature=0,
+            extra_body={"tool_outputs_mode": "hold"},
+        ) as stream,
+    ):
         for event in stream:
             if event.type == "response.output_item.done" and event.item.type == "function_call":
                 body = {"tool_call_id": event.item.call_id, "output": '{"weather": "sunny"}'}

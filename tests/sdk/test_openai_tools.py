@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -24,8 +25,9 @@ QUESTION: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
 
 
 @pytest.fixture
-def client(server: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=server + "/v1", api_key="unused", max_retries=0)
+def client(server: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=server + "/v1", api_key="unused", max_retries=0) as made:
+        yield made
 
 
 def test_a_tool_is_called_and_its_result_is_told(client: openai.OpenAI) -> None:

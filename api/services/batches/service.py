@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.errors import APIError
-from api.noted_fields import read_fields
+from api.http.noted_fields import read_fields
+from api.keys.tenant import Tenant
 from api.protocol.batches import BatchesQuery, CreateBatchRequest
 from api.services.batches.names import (
     CANCELLING,
@@ -24,7 +25,6 @@ from api.storage.paging import PageQuery, page_body, page_of
 from api.storage.store import Storage
 from api.storage.tables.batches import BatchRow
 from api.storage.tables.files import FileRow
-from api.tenant import Tenant
 
 
 async def create_batch(

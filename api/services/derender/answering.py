@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from api.context import ServerContext
-from api.model_formats import ModelFormats
+from api.model.formats import ModelFormats
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.derender import GeneratedChunk, GeneratedResponse
 from api.protocol.later_fields import CHAT, refuse_fields, refuse_later_fields, refuse_media

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from api.errors import APIError
-from api.multipart import FormReader, Part, shown
-from api.noted_fields import note_unknown, read_fields
+from api.http.multipart import FormReader, Part, shown
+from api.http.noted_fields import note_unknown, read_fields
 from api.protocol.files import CreateFileFields
 from api.protocol.parse import refuse_unknown
 from api.services.files.names import (

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from api.errors import APIError
-from api.multipart import FormReader
-from api.noted_fields import read_fields
+from api.http.multipart import FormReader
+from api.http.noted_fields import read_fields
 from api.protocol.files import CompleteUploadRequest, CreateUploadRequest
 from api.services.files.create import begin_file, part_of, publish
 from api.services.files.names import blob_key, clean_filename, file_body, now_s

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.context import ServerContext
 from api.errors import APIError, retry_headers
+from api.keys.tenant import Tenant
 from api.protocol.responses.items import ITEMS
 from api.protocol.responses.request import ResponsesRequest
 from api.services.generation import merge
@@ -27,7 +28,6 @@ from api.services.responses.run import ResponseRun
 from api.services.responses.snapshot import Snapshot
 from api.storage.responses import add_events, context_of, events_after, load_response, own_items
 from api.storage.tables.responses import ResponseRow
-from api.tenant import Tenant
 
 PACE_S = 0.05
 """Events of so long are written down together."""

@@ -10,7 +10,7 @@ import pydantic
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.noted_fields import read_fields
+from api.http.noted_fields import read_fields
 from api.protocol.responses.conversations import (
     CreateConversationRequest,
     CreateItemsRequest,

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from api.errors import APIError
-from api.json_body import parse_json_object
+from api.http.json_body import parse_json_object
 from api.protocol.responses.items import ItemReference, stored_form
 from api.services.events import told
 from api.services.responses.dialects import TERMINAL

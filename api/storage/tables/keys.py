@@ -16,7 +16,7 @@ class KeyRow(OwnedRow):
         name: the operator's note.
         hint: the key's last characters, to tell it by.
         key_hash: SHA-256 of the key.
-        roles: of `api.tenant.ROLES`.
+        roles: of `api.keys.tenant.ROLES`.
         requests_per_minute, tokens_per_minute: None = the server's default.
         expires_at, revoked_at: Unix time in seconds; None = not.
     """

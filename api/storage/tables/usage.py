@@ -9,7 +9,7 @@ from api.storage.base import ID, Base, FreeText
 
 
 class UsageRow(Base):
-    """See `api.accounts.UsageRecord`."""
+    """See `api.keys.accounts.UsageRecord`."""
 
     __tablename__ = "usage_records"
     __table_args__ = (

@@ -21,7 +21,7 @@ import orjson
 from api.batch_lines import BatchRequest, LineError, warned
 from api.context import ServerContext
 from api.errors import APIError, error_body, from_engine_error, server_error
-from api.noted_fields import warning_of
+from api.http.noted_fields import warning_of
 from api.services.chat import create_chat_completion
 from api.services.completions import create_completion
 from api.services.requests import Answer

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Sequence
 
 from api.context import ServerContext, ServerState
+from api.keys.tenant import Tenant
 from api.services.batches.names import (
     CANCELLED,
     CANCELLING,
@@ -22,7 +23,6 @@ from api.services.files.names import now_s
 from api.services.webhooks.events import emit
 from api.storage.store import Storage
 from api.storage.tables.batches import BatchRow
-from api.tenant import Tenant
 from api.workers.batches.answering import Answerer
 from api.workers.batches.finishing import done_lines, finish
 from api.workers.batches.gate import LiveFirst

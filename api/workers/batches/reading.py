@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from api.batch_lines import MAX_LINE_BYTES, BatchRequest, LineError, parse_line
 from api.errors import APIError
-from api.json_body import SMALL_BODY_BYTES, verify_complexity
+from api.http.json_body import SMALL_BODY_BYTES, verify_complexity
 from api.services.files.names import blob_key
 from api.storage.store import Storage
 from api.storage.tables.batches import BatchRow

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from api.app import create_app, state_of
+from api.keys.tenant import Tenant
 from api.storage.errors import StorageError
-from api.tenant import Tenant
 
 USER = [{"role": "user", "content": "hi"}]
 

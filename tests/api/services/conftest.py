@@ -14,8 +14,8 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from api.context import ServerContext
-from api.metrics import Metrics
-from api.model_formats import ModelFormats
+from api.metrics.registry import Metrics
+from api.model.formats import ModelFormats
 from api.services.chat import create_chat_completion
 from api.services.completions import create_completion
 from api.services.requests import Answer

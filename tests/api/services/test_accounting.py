@@ -7,9 +7,9 @@ import dataclasses
 
 import pytest
 
-from api.accounts import UsageRecord
 from api.errors import APIError
-from api.tenant import ANYONE
+from api.keys.accounts import UsageRecord
+from api.keys.tenant import ANYONE
 from engine.errors import EngineDiedError, OverloadedError
 from engine.request import ErrorInfo, FinishReason, TokenDelta
 from engine.scheduler.settling import INVALID_RESULT

@@ -11,7 +11,7 @@ from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import TypeAdapter
 
 from api.app import create_app
-from api.model_formats import ModelFormats
+from api.model.formats import ModelFormats
 from api.parsers.reasoning import REASONING_PARSERS
 from api.parsers.tools import TOOL_PARSERS
 from api.services.anthropic.conversion import chat_body

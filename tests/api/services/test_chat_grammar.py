@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.model_formats import ModelFormats
+from api.model.formats import ModelFormats
 from api.parsers.reasoning import REASONING_PARSERS
 from api.parsers.tools import TOOL_PARSERS
 from engine.errors import InvalidParameterError

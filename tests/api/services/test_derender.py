@@ -10,7 +10,7 @@ import orjson
 import pydantic
 import pytest
 
-from api.model_formats import ModelFormats
+from api.model.formats import ModelFormats
 from api.parsers.reasoning import REASONING_PARSERS
 from api.parsers.tools import TOOL_PARSERS
 from api.protocol.derender import DerenderCompletionRequest

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.flags import FLAGS
-from api.model_formats import ModelFormats
+from api.model.formats import ModelFormats
 from api.parsers.reasoning import REASONING_PARSERS
 from api.services.request_metrics import request_metrics
 from engine.errors import InvalidParameterError

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from api.errors import APIError
-from api.key_ring import KeyRing
+from api.keys.key_ring import KeyRing
 from api.services.keys import KeyReader, NewKey, create_key, list_keys, revoke_key
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from api.tenant import Tenant
+from api.keys.tenant import Tenant
 
 ONE = Tenant(project_id="proj_one", key_id="key_one")
 TWO = Tenant(project_id="proj_two", key_id="key_two")

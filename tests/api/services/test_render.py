@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from api.model_formats import ModelFormats
+from api.model.formats import ModelFormats
 from api.parsers.reasoning import REASONING_PARSERS
 from api.services.anthropic.service import render_message
 from api.services.generate import generate_tokens

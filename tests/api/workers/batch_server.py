@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
 from api.logs import set_up_logging  # noqa: E402
-from api.model_text import ModelText  # noqa: E402
+from api.model.text import ModelText  # noqa: E402
 from api.serve import Server  # noqa: E402
 from api.settings import ServerSettings  # noqa: E402
 from api.storage.blobs import BlobStore  # noqa: E402

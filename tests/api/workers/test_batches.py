@@ -9,8 +9,8 @@ import json
 import pytest
 from quart.datastructures import FileStorage
 
-from api.access import RequestState
 from api.app import create_app, state_of
+from api.http.access import RequestState
 from api.services.batches.names import ENDED
 from api.services.files.remove import sweep_files
 from api.storage.tables.batches import BatchLineRow, BatchRow

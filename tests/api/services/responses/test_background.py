@@ -13,12 +13,12 @@ import pytest
 from sqlalchemy import select, update
 
 from api.errors import APIError
+from api.keys.tenant import Tenant
 from api.protocol.responses.queries import RetrieveQuery
 from api.services.responses import background, retrieval
 from api.storage.ids import new_id
 from api.storage.tables.responses import ResponseRow
 from api.storage.tables.webhooks import WebhookDeliveryRow, WebhookEndpointRow
-from api.tenant import Tenant
 from api.workers import runner as runners
 from api.workers.responses import BackgroundResponses, LeftResponses
 from engine.errors import EngineDiedError

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from api.errors import APIError
+from api.keys.tenant import Tenant
 from api.protocol.responses.queries import IncludeQuery, ItemsQuery
 from api.services.responses import conversations
-from api.tenant import Tenant
 from engine.errors import InvalidParameterError
 
 UP = ItemsQuery(order="asc")

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import func, select
 
 from api.errors import APIError
+from api.keys.tenant import Tenant
 from api.protocol.responses.queries import ItemsQuery, RetrieveQuery
 from api.services.responses import retrieval
 from api.storage.errors import StorageError
 from api.storage.tables.responses import EventsRow, ItemRow, ResponseRow
-from api.tenant import Tenant
 from engine.errors import InvalidParameterError
 
 CALL = '<tool_call>\n{"name": "look", "arguments": {"city": "Rome"}}\n</tool_call>'

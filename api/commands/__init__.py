@@ -1,0 +1,1 @@
+"""What `servax NAME` does for every command but `serve`."""

@@ -1,0 +1,1 @@
+"""HTTP as this server speaks it: exchanges, bodies, events. It knows no model and no resource."""

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+
+from api.cli import main
+from api.commands.keys import duration_s, make_parser
+from api.commands.keys import main as keys_main
+from api.flags.parser import UsageError
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    """Runs `servax keys`; gives its exit code, output and messages."""
+
+    def run(*arguments: str):
+        code = main(["keys", *arguments, "--data-dir", str(tmp_path)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_keys_are_made_shown_and_closed(run):
+    code, out, err = run("create", "--name", "laptop", "--role", "inference", "metrics")
+    assert code == 0
+    key, key_id = out.strip(), err.split()[0]
+    assert key.startswith("sk-servax-")
+    assert len(key) == 53
+    _, out, _ = run("list")
+    assert key not in out
+    for shown in (key_id, "laptop", "inference,metrics", "open", f"…{key[-4:]}"):
+        assert shown in out
+    assert run("revoke", key_id)[0] == 0
+    assert "revoked" in run("list")[1]
+
+
+def test_an_unknown_key_is_one_line_and_exit_code_2(run):
+    code, _, err = run("revoke", "key_nobody")
+    assert code == 2
+    assert err == "servax keys: error: No such key: key_nobody\n"
+
+
+def test_the_database_may_be_named_by_the_servers_variables():
+    parser = make_parser({"SERVAX_DATA_DIR": "/d", "SERVAX_DATABASE_URL": "sqlite:///x"})
+    options = parser.parse_args(["list"])
+    assert (options.data_dir, options.database_url) == ("/d", "sqlite:///x")
+
+
+@pytest.mark.parametrize(("word", "expected"), [("90d", 7776000), ("12h", 43200), ("5s", 5)])
+def test_times_have_units(word, expected):
+    assert duration_s(word) == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--expires-in", "0d"],
+        ["--expires-in", "9"],
+        ["--role", "root"],
+        ["--tokens-per-minute", "0"],
+    ],
+)
+def test_wrong_words_are_exit_code_2(run, words):
+    with pytest.raises(SystemExit) as caught:
+        run("create", *words)
+    assert caught.value.code == 2
+
+
+def test_a_url_that_is_no_database_is_a_usage_error():
+    with pytest.raises(UsageError, match="--database-url"):
+        keys_main(["list", "--database-url", "mysql://a/b"], {})
