@@ -23,6 +23,13 @@ class TextPart(RequestModel):
     text: str = ""
     refusal: str = ""
 
+    @pydantic.model_validator(mode="after")
+    def _holds_its_text(self) -> TextPart:
+        name = "refusal" if self.type == "refusal" else "text"
+        if name not in self.model_fields_set:
+            raise ValueError(f"{name} is required in a part of type '{self.type}'")
+        return self
+
     @property
     def plain_text(self) -> str:
         """The part's text, whichever field holds it."""

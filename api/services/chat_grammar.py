@@ -19,7 +19,7 @@ from api.parsers.tools import ToolFormat
 from api.protocol.chat import ChatCompletionRequest
 from api.services.answer_grammar import Enforced, combined
 from api.services.chat_reading import tool_specs
-from api.services.structured import default_options, find_wanted, make_grammar, verified
+from api.services.structured import checked_grammar, default_options, find_wanted, verified
 from api.services.template_variables import is_thinking_off
 from api.services.thinking import mark_ids
 from api.services.tool_plan import ToolPlan, is_strict, tool_name
@@ -76,7 +76,7 @@ async def _verified(
     """With every schema if it can be; else without those that need not be enforced."""
     specs, wanted = _specs(enforced.plan), enforced.wanted
     if wanted is not None:  # alone: behind thoughts or beside calls its faults show too late
-        await verified(context, lambda v: make_grammar(wanted, v.special_ids), wanted.param)
+        await verified(context, partial(checked_grammar, wanted), wanted.param)
     try:
         return await verified(context, partial(combined, enforced, specs), enforced.param)
     except InvalidParameterError:

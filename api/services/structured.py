@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from api.context import ServerContext
 from api.protocol.structured import ResponseFormat, StructuredFields, StructuredOutputs
 from engine.errors import InvalidParameterError
+from engine.grammar.compile import compile_grammar
 from engine.grammar.sources import (
     JSON_OBJECT,
     JsonOptions,
@@ -55,9 +57,7 @@ async def build_grammar(context: ServerContext, request: StructuredFields) -> Gr
     wanted = find_wanted(request, default_options(context))
     if wanted is None:
         return None
-    return await verified(
-        context, lambda vocabulary: make_grammar(wanted, vocabulary.special_ids), wanted.param
-    )
+    return await verified(context, partial(checked_grammar, wanted), wanted.param)
 
 
 async def verified(
@@ -113,6 +113,21 @@ def find_wanted(request: StructuredFields, defaults: JsonOptions | None = None) 
     return dataclasses.replace(wanted, options=defaults or JsonOptions())
 
 
+def checked_grammar(wanted: Wanted, vocabulary: Vocabulary) -> Grammar:
+    """`make_grammar`, once its pattern of whitespace is known to be one: its own field is named.
+
+    Raises:
+        InvalidParameterError: it is no such thing, or the pattern is none or beyond the caps.
+    """
+    pattern = wanted.options.whitespace_pattern
+    if pattern is not None:
+        is_guided = wanted.param.startswith("guided_")
+        prefix = "guided_" if is_guided else "structured_outputs."
+        spaces = Grammar(source=from_regex(pattern), param=f"{prefix}whitespace_pattern")
+        compile_grammar(spaces, vocabulary)
+    return make_grammar(wanted, vocabulary.special_ids)
+
+
 def make_grammar(wanted: Wanted, special_ids: Mapping[str, int]) -> Grammar:
     """The grammar of a source, not compiled.
 
@@ -148,7 +163,8 @@ def _of_format(given: ResponseFormat | None) -> list[Wanted]:
         return [Wanted("response_format", "json", JSON_OBJECT)]
     if given.type == "structural_tag":
         tag = given.model_dump(exclude_none=True)
-        return [Wanted("response_format", "structural_tag", tag)]
+        field = "format" if given.structures is None else "structures"
+        return [Wanted(f"response_format.{field}", "structural_tag", tag)]
     if given.json_schema is None:
         raise InvalidParameterError(
             "Missing required parameter: 'response_format.json_schema'.",

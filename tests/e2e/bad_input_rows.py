@@ -56,7 +56,16 @@ HOSTILE_GRAMMARS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"response_format": {"type": "structural_tag", "triggers": ["<a"], "structures": []}},
-        "response_format",
+        "response_format.structures",
+    ),
+    ({"response_format": {"type": "structural_tag"}}, "response_format.format"),
+    (
+        {"guided_json": {"type": "object"}, "guided_whitespace_pattern": "("},
+        "guided_whitespace_pattern",
+    ),
+    (
+        {"structured_outputs": {"json": {"type": "object"}, "whitespace_pattern": "["}},
+        "structured_outputs.whitespace_pattern",
     ),
 ]  # fmt: skip
 
@@ -181,6 +190,8 @@ WRONG_IN_CHAT: list[tuple[dict[str, Any], str, str]] = [
     ({"messages": [{"content": "hi"}]}, "messages[0].role", "missing_required_parameter"),
     ({"messages": [{"role": "user", "content": 1}]}, "messages[0].content", TYPE),
     ({"messages": [USER, 1]}, "messages[1]", TYPE),
+    ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0]",
+     VALUE),
     (
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
         "messages[0].content[0].type",
