@@ -68,6 +68,14 @@ RESPONSES = (
     ),
     Endpoint(
         method="POST",
+        path="/v1/responses/render",
+        summary="What a request gives the engine: a body for /inference/v1/generate.",
+        tag="Tokens",
+        body=f"{_PROTOCOL}.request:ResponsesRequest",
+        response="api.protocol.render:RenderedRequest",
+    ),
+    Endpoint(
+        method="POST",
         path="/v1/responses/compact",
         summary="A shorter window that stands for a conversation.",
         tag="Responses",

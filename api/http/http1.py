@@ -18,6 +18,8 @@ puts this subclass there. What it changes, and why:
 - A client that closes its side is closed to at once. Hypercorn would keep the socket until the
   keep-alive timeout, because its idle timer outlives its reader.
 - A broken chunk of a body is 400 while there is no answer yet.
+- The head that answers HEAD goes out with the end of that answer. It is all a client waits for, so
+  one that gets it earlier may send its next request while Hypercorn is not done with this one.
 - The limit of the size of headers and of the target holds to the byte; h11 looks at it only
   when a read leaves a request incomplete, so alone it lets one more read pass.
 """
@@ -94,6 +96,8 @@ class StrictH11Protocol(H11Protocol):
         self._is_discarding = False
         self._is_gone = asyncio.Event()
         self._late_body_ended = asyncio.Event()
+        self._is_head_only = False
+        self._held_head: StreamResponse | None = None
 
     async def handle(self, event: Event) -> None:
         """Take bytes from the socket, or its end."""
@@ -115,9 +119,18 @@ class StrictH11Protocol(H11Protocol):
 
     async def stream_send(self, event: StreamEvent) -> None:
         """Send a part of the answer; says `connection: close` when it will be the last."""
-        if isinstance(event, StreamResponse) and self._is_discarding:
-            event = dataclasses.replace(event, headers=[*event.headers, (b"connection", b"close")])
-        await super().stream_send(event)
+        if isinstance(event, StreamResponse) and self._is_head_only:
+            self._held_head = event
+            return
+        if isinstance(event, EndBody) and self._held_head is not None:
+            held, self._held_head = self._held_head, None
+            await super().stream_send(self._with_close(held))
+        await super().stream_send(self._with_close(event))
+
+    def _with_close(self, event: StreamEvent) -> StreamEvent:
+        if not (isinstance(event, StreamResponse) and self._is_discarding):
+            return event
+        return dataclasses.replace(event, headers=[*event.headers, (b"connection", b"close")])
 
     async def _handle_events(self) -> None:
         while not self._is_discarding:
@@ -165,6 +178,7 @@ class StrictH11Protocol(H11Protocol):
             return
         target = origin_form(bytes(request.target))
         assert target is not None
+        self._is_head_only, self._held_head = request.method == b"HEAD", None
         await self._create_stream(
             h11.Request(
                 method=request.method,

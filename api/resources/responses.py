@@ -17,6 +17,7 @@ from api.protocol.responses.queries import ItemsQuery, RetrieveQuery
 from api.resources.answers import json_response, respond
 from api.services.responses import background, retrieval
 from api.services.responses.exchange import DIALECT_HEADER, Exchange
+from api.services.responses.rendered import render_response
 from api.services.responses.service import create_response
 from api.services.responses.tokens import compact, count_input_tokens
 from api.services.responses.tool_outputs import give_outputs
@@ -90,6 +91,13 @@ async def input_tokens() -> Response:
     """Count a prompt's tokens."""
     body = await read_json_object(request)
     return respond(await run_unless_disconnected(count_input_tokens(exchange(), body)))
+
+
+@blueprint.post("/v1/responses/render")
+async def render() -> Response:
+    """What a request would give the engine."""
+    body = await read_json_object(request)
+    return respond(await run_unless_disconnected(render_response(exchange(), body)))
 
 
 @blueprint.post("/v1/responses/compact")

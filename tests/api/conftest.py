@@ -193,6 +193,14 @@ def probe_blueprint() -> Blueprint:
     async def thing(name: str) -> dict[str, str]:
         return {"name": name}
 
+    @blueprint.get("/t/slow")
+    async def slow() -> Response:
+        async def late() -> AsyncIterator[bytes]:
+            await asyncio.sleep(0.05)
+            yield b"late"
+
+        return Response(late(), headers={"content-length": "4"})
+
     return blueprint
 
 

@@ -9,4 +9,5 @@ snapshot     the response object
 run          a response as events, from `response.created` to the one that ends it
 dialects     names of events for other clients
 service      POST /v1/responses
+rendered     POST /v1/responses/render
 """

@@ -8,7 +8,9 @@ seed            OpenAI's, each followed by the older names that some clients lis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -17,7 +19,8 @@ from api.protocol.responses.request import Dialect
 from api.services.events import DONE
 
 Event = dict[str, Any]
-Names = Callable[[Event], Iterator[Event]]
+
+_PAD_STEP = 16
 
 OPEN_NAMES = {
     "response.reasoning_text.delta": "response.reasoning.delta",
@@ -50,15 +53,14 @@ class DialectWriter:
     Arguments:
         is_legacy: names of reasoning events stay OpenAI's in any dialect
             (`--legacy-reasoning-events`).
-        pad: text deltas get `obfuscation`, made by this of their text; None: they do not.
+        is_padded: deltas get `obfuscation`, which follows from the event, so that a stream that is
+            read again is the same.
     """
 
-    def __init__(
-        self, dialect: Dialect, *, is_legacy: bool, pad: Callable[[str], str] | None = None
-    ) -> None:
+    def __init__(self, dialect: Dialect, *, is_legacy: bool, is_padded: bool = False) -> None:
         self._dialect = dialect
         self._is_legacy = is_legacy
-        self._pad = pad
+        self._is_padded = is_padded
         self._calls: dict[str, Event] = {}
 
     def write(self, events: Sequence[Event]) -> bytes:
@@ -74,8 +76,8 @@ class DialectWriter:
 
     def told(self, event: Event) -> Iterator[Event]:
         """An event in this dialect, and its aliases."""
-        if self._pad is not None and isinstance(event.get("delta"), str):
-            event = event | {"obfuscation": self._pad(event["delta"])}
+        if self._is_padded and isinstance(event.get("delta"), str):
+            event = event | {"obfuscation": padding_of(event)}
         if self._dialect == "openresponses":
             yield self._open(event)
         elif self._dialect == "seed":
@@ -128,6 +130,13 @@ def _before_the_end(event: Event) -> Iterator[Event]:
         "conversation": response["conversation"],
         "sequence_number": event["sequence_number"],
     }
+
+
+def padding_of(event: Event) -> str:
+    """Text that makes a delta and itself together a multiple of `_PAD_STEP`."""
+    length = _PAD_STEP - len(event["delta"].encode("utf-8", "surrogatepass")) % _PAD_STEP
+    seed = f"{event['item_id']}:{event['sequence_number']}".encode()
+    return base64.urlsafe_b64encode(hashlib.sha256(seed).digest()).decode()[:length]
 
 
 def encode(event: Event) -> bytes:

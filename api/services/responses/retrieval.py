@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from api.protocol.responses.queries import ItemsQuery, RetrieveQuery
-from api.services.events import DONE, padding
+from api.services.events import DONE
 from api.services.responses.dialects import TERMINAL, DialectWriter
 from api.services.responses.exchange import Exchange
 from api.services.responses.listing import included, page_of_items
@@ -59,7 +59,7 @@ async def stream_again(
     writer = DialectWriter(
         exchange.dialect_for(),
         is_legacy=exchange.context.settings.legacy_reasoning_events,
-        pad=padding if query.include_obfuscation else None,
+        is_padded=bool(query.include_obfuscation),
     )
     last = -1 if query.starting_after is None else query.starting_after
     return _followed(follow(exchange, row.id, row.body), last, writer)

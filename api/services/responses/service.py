@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from api.protocol.responses.request import ResponsesRequest
-from api.services.events import EventStream, padding
+from api.services.events import EventStream
 from api.services.generation import begin, merge
 from api.services.requests import Answer, verify_model
 from api.services.responses.background import enqueue, pinned
@@ -89,7 +89,7 @@ def dialect_writer(exchange: Exchange, request: ResponsesRequest) -> DialectWrit
     return DialectWriter(
         exchange.dialect_for(request),
         is_legacy=exchange.context.settings.legacy_reasoning_events,
-        pad=padding if is_padded else None,
+        is_padded=is_padded,
     )
 
 

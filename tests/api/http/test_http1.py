@@ -125,6 +125,17 @@ async def test_a_connection_serves_many_requests(make_world, net):
         wire.close()
 
 
+async def test_a_request_right_after_the_answer_to_HEAD_is_answered(make_world, net):
+    async with net.listening(make_world()) as port:
+        wire = await net.connect(port)
+        for _ in range(3):
+            await wire.send(b"HEAD /t/slow HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert b" 200 " in await wire.read_until(b"\r\n\r\n")
+            await wire.send(GET + b"\r\n")
+            assert b" 200 " in await wire.read_until(b"}")
+        wire.close()
+
+
 async def test_a_413_arrives_while_the_client_is_still_sending(make_world, net):
     async with net.listening(make_world(max_body_bytes=1024)) as port:
         wire = await net.connect(port)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 import pytest
 
+from api.protocol.responses.queries import RetrieveQuery
+from api.services.responses import retrieval
 from api.services.responses.exchange import Exchange
 from engine.errors import InvalidParameterError
 
@@ -85,6 +88,21 @@ async def test_a_failure_has_each_dialects_error(asking: Any) -> None:
     assert [event["type"] for event in seed[-4:]] == [
         "error", "response.error", "response.additional_context", "response.failed",
     ]  # fmt: skip
+
+
+async def test_a_stream_that_is_read_again_has_the_same_obfuscation(
+    asking: Any, storage: Any
+) -> None:
+    asker = asking(EVERYTHING)
+    asker.storage = storage
+    body = {"input": "hi", "stream": True, "stream_options": {"include_obfuscation": True}}
+    answer = await asker.answer(body | {"store": True})
+    live = b"".join([event async for event in answer.events])
+    response_id = json.loads(live.split(b"data: ", 1)[1].split(b"\n")[0])["response"]["id"]
+    query = RetrieveQuery(stream=True, include_obfuscation=True)
+    again = await retrieval.stream_again(asker.exchange, response_id, query)
+    assert b"".join([event async for event in again]) == live
+    assert b'"obfuscation":"' in live
 
 
 async def test_obfuscation_hides_the_length_of_text(asking: Any) -> None:

@@ -174,13 +174,13 @@ async def test_instructions_come_first(asking: Any) -> None:
 async def test_fields_reach_the_engine(asking: Any) -> None:
     asker = asking("hello")
     await asker.ask(
-        temperature=0.5, top_p=0.5, seed=7, top_k=3, stop=["x"], priority=0,
+        temperature=0.5, top_p=0.5, seed=7, top_k=3, stop=["x"], priority=0, min_tokens=2,
         prompt_cache_key="k", cache_salt="s", max_output_tokens=9,
     )  # fmt: skip
     request = asker.speaker.engine.requests[0]
     sampling = request.sampling
     assert (sampling.temperature, sampling.top_p, sampling.seed) == (0.5, 0.5, 7)
-    assert (sampling.top_k, sampling.max_tokens) == (3, 9)
+    assert (sampling.top_k, sampling.min_tokens, sampling.max_tokens) == (3, 2, 9)
     assert "k" in request.cache_salt
     assert "s" in request.cache_salt
 
