@@ -17,13 +17,14 @@ from collections.abc import Callable
 import msgspec
 
 from engine.config import EngineConfig
+from engine.error_info import error_info
 from engine.errors import EngineDiedError, EngineError, SetupError
 from engine.host import StartOrder
 from engine.lifeline import die_with_parent
 from engine.loading import Loaded, Report, load_engine
 from engine.messages import Failed
 from engine.progress import Progress
-from engine.service import EngineService, error_info
+from engine.service import EngineService
 from engine.transport.sockets import SocketEndpoint
 
 EXIT_OK = 0

@@ -14,12 +14,10 @@ from collections.abc import Iterable
 from engine.commands import Suspension
 from engine.controller import Controller, Facilities, Surroundings
 from engine.core import EngineCore
+from engine.error_info import error_info
 from engine.errors import (
-    ConflictError,
     EngineError,
-    OverloadedError,
     RequestError,
-    SuspendedError,
 )
 from engine.messages import (
     AbortRequests,
@@ -45,19 +43,6 @@ which need the processor more than we."""
 SHUT_DOWN = ErrorInfo("EngineDiedError", "The engine was shut down.")
 
 _logger = logging.getLogger(__name__)
-
-
-def error_info(error: Exception) -> ErrorInfo:
-    """An exception as it travels. Texts of unplanned exceptions stay in the log."""
-    if isinstance(error, OverloadedError | SuspendedError):
-        return ErrorInfo(type(error).__name__, error.message, retry_after_s=error.retry_after_s)
-    if isinstance(error, ConflictError):
-        return ErrorInfo("ConflictError", error.message, code=error.code)
-    if isinstance(error, RequestError):
-        return ErrorInfo(type(error).__name__, error.message, param=error.param, code=error.code)
-    if isinstance(error, EngineError):
-        return ErrorInfo(type(error).__name__, str(error))
-    return ErrorInfo("SequenceError", f"{type(error).__name__} while taking in this request")
 
 
 class EngineService:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.error_info import error_info
 from engine.errors import InvalidParameterError, SequenceError
 from engine.grammar.guide import Guide
 from engine.request import ErrorInfo
@@ -38,19 +39,12 @@ def allowed_ids(
         try:
             allowed[index] = _allowed_words(state, row.sequence, guide)
         except (SequenceError, InvalidParameterError) as error:
-            failures.append((row.sequence, guide_failure(error)))
+            failures.append((row.sequence, error_info(error)))
             continue
         if not allowed[index].any():
             del allowed[index]
             failures.append((row.sequence, _dead_end(row.sequence)))
     return allowed, failures
-
-
-def guide_failure(error: SequenceError | InvalidParameterError) -> ErrorInfo:
-    """Why a sequence's guide cannot go on; a grammar beyond the caps is the request's fault."""
-    if isinstance(error, InvalidParameterError):
-        return ErrorInfo("InvalidParameterError", error.message, error.param, error.code)
-    return ErrorInfo("SequenceError", str(error))
 
 
 def _allowed_words(state: SchedulerState, sequence: Sequence, guide: Guide) -> Words:

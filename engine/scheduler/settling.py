@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from engine.error_info import error_info
 from engine.errors import InvalidParameterError, SequenceError
 from engine.grammar.guide import Guide
 from engine.request import ErrorInfo, FinishReason, Timings, TokenDelta, TokenLogprobs
-from engine.scheduler.guidance import guide_failure
 from engine.scheduler.plan import PlannedRow, RowResult
 from engine.scheduler.repetition import repeats
 from engine.scheduler.state import SchedulerState
@@ -87,7 +87,7 @@ def _advance_guide(sequence: Sequence, guide: Guide) -> ErrorInfo | None:
         guide.accept(sequence.token_ids)
     except (SequenceError, InvalidParameterError) as error:
         sequence.token_ids.pop()
-        return guide_failure(error)
+        return error_info(error)
     return None
 
 

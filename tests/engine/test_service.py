@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from engine.commands import ResetPrefixCache
+from engine.error_info import error_info
 from engine.messages import (
     AbortRequests,
     AddRequest,
@@ -15,7 +16,7 @@ from engine.messages import (
     StepDeltas,
 )
 from engine.request import FinishReason
-from engine.service import EngineService, error_info
+from engine.service import EngineService
 from engine.transport.memory import MemoryEndpoint
 
 ADA, BOB = b"ada", b"bob"
