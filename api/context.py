@@ -43,6 +43,7 @@ class ServerContext:
         accounts: where what a request used is counted.
         tenant: whom the work is done for: the caller in a request, set anew for work later on
             (`for_tenant`).
+        can_wait: the work is a batch's: the engine does it when nobody else wants it.
     """
 
     settings: ServerSettings
@@ -58,6 +59,7 @@ class ServerContext:
     grammars: GrammarVerifier = dataclasses.field(default_factory=GrammarVerifier)
     tenant: Tenant = ANYONE
     accounts: Accounts = dataclasses.field(default_factory=Accounts)
+    can_wait: bool = False
 
     def for_tenant(self, tenant: Tenant) -> ServerContext:
         """The same server, working for `tenant`."""

@@ -7,6 +7,7 @@ before a body is read or a prompt is tokenized, so that a flood costs next to no
 from __future__ import annotations
 
 import asyncio
+import time
 
 from api.errors import APIError, overloaded, retry_headers, unavailable
 from api.http.access import RequestState
@@ -30,6 +31,7 @@ class Admission:
         self._shutdown_timeout_s = settings.shutdown_timeout_s
         self._working: dict[str, str | None] = {}
         self._changed = asyncio.Event()
+        self._last_worked_s = float("-inf")
         self.num_in_flight = 0
         self.max_num_running: int | None = None
         self.is_draining = False
@@ -39,6 +41,11 @@ class Admission:
         """Exchanges that were admitted to use the engine and have not ended."""
         return len(self._working)
 
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last of them ended; 0 while there is one."""
+        return 0.0 if self._working else time.monotonic() - self._last_worked_s
+
     def request_started(self, state: RequestState) -> None:
         """An exchange began."""
         self.num_in_flight += 1
@@ -46,7 +53,9 @@ class Admission:
     def request_ended(self, state: RequestState) -> None:
         """An exchange ended, in whatever way."""
         self.num_in_flight -= 1
-        self._working.pop(_key(state), None)
+        if _key(state) in self._working:
+            del self._working[_key(state)]
+            self._last_worked_s = time.monotonic()
         self._changed.set()
 
     def admit(self, state: RequestState, key_id: str | None = None) -> None:

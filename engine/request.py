@@ -162,6 +162,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         priority: smaller runs earlier (vLLM's order); equal priorities run first come first served.
         cache_salt: requests share prefix-cache pages only when their salts are equal.
         tenant: whom it is done for; those that wait get equal shares (`engine.scheduler.fairness`).
+        can_wait: a line of a batch: it has what the others leave (`engine.scheduler.classes`).
         arrival_time_s: `time.time()` of the API worker that accepted it.
         grammar: constrains the output; None allows anything.
         reasoning: where thinking begins and ends; needed by `thinking_token_budget` alone.
@@ -176,6 +177,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     priority: int = 0
     cache_salt: str = ""
     tenant: str = ""
+    can_wait: bool = False
     arrival_time_s: float = 0.0
     grammar: Grammar | None = None
     reasoning: ReasoningSpan | None = None

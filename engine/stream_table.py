@@ -38,7 +38,7 @@ class StreamTable:
         """
         if request.request_id in self._streams:
             raise InvalidParameterError("A request with this id is running.", param="request_id")
-        self._verify_room(info.max_num_seqs if info else 0)
+        self._verify_room(request, info.max_num_seqs if info else 0)
         stream = self._streams[request.request_id] = RequestStream(request)
         return stream
 
@@ -83,11 +83,16 @@ class StreamTable:
         for stream in self._streams.values():
             stream.fail(error)
 
-    def _verify_room(self, max_num_seqs: int) -> None:
-        """As the scheduler does: count requests, so that one that comes alone is accepted."""
+    def _verify_room(self, request: GenerateRequest, max_num_seqs: int) -> None:
+        """As the scheduler does: count requests of a class, so that one that comes alone is
+        accepted."""
         max_open = max_num_seqs + self._max_waiting_requests
         if self._max_waiting_requests == 0 or len(self._streams) < max_open:
             return
         # Those that ended but are not read to the end need no place.
-        if sum(stream.is_open for stream in self._streams.values()) >= max_open:
+        num_open = sum(
+            stream.is_open and stream.request.can_wait == request.can_wait
+            for stream in self._streams.values()
+        )
+        if num_open >= max_open:
             raise OverloadedError("The queue of the engine is full; try again later.")

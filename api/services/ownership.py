@@ -19,6 +19,7 @@ def owned(context: ServerContext, request: GenerateRequest) -> GenerateRequest:
     return msgspec.structs.replace(
         request,
         tenant=context.tenant.key_id,
+        can_wait=context.can_wait,
         cache_salt=_project_salt(context) + request.cache_salt,
     )
 

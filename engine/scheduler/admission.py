@@ -10,6 +10,7 @@ must not overtake it, or it might starve.
 from __future__ import annotations
 
 from engine.grammar.guided import is_guided
+from engine.scheduler.classes import make_room, num_startable
 from engine.scheduler.plan import PlannedRow, StepLimits
 from engine.scheduler.rows import Budget, plan_row
 from engine.scheduler.state import SchedulerState, needs_scoring, reads_cache
@@ -25,26 +26,38 @@ def admit(
     need for theirs. One that must wait for a step of the other kind keeps its claim.
     """
     rows: list[PlannedRow] = []
-    num_startable = min(len(state.free_slots), budget.max_running - len(state.running))
-    if num_startable <= 0 or budget.num_tokens <= 0 or not len(state.waiting):
+    waiting, can_wait = state.waiting[budget.can_wait], budget.can_wait
+    if not len(waiting):
         return rows
-    num_promised = _num_promised_pages(state)
-    for sequence in state.waiting.in_fair_order():
-        if num_startable <= 0 or budget.num_tokens <= 0:
+    num_left = num_startable(state, budget.max_running, can_wait=can_wait)
+    if num_left <= 0 or budget.num_tokens <= 0:
+        return rows
+    num_promised = _num_promised_pages(state, can_wait=can_wait)
+    for sequence in waiting.in_fair_order():
+        if num_left <= 0 or budget.num_tokens <= 0:
             break
         if _is_held_up(state, limits, sequence):
             continue
-        hits = state.pages.find_prefix(sequence) if reads_cache(sequence) else []
-        num_missing = state.pages.num_missing(sequence, hits)
-        if num_missing + num_promised > state.pages.pool.num_available:
+        if not state.free_slots and not make_room(state, can_wait=can_wait):
             break
-        num_startable -= 1
+        hits, num_missing = _find_pages(state, sequence)
+        while num_missing + num_promised > state.pages.pool.num_available:
+            if not make_room(state, can_wait=can_wait):
+                return rows
+            hits, num_missing = _find_pages(state, sequence)
+        num_left -= 1
         if needs_scoring(sequence) != budget.is_scoring:
             num_promised += num_missing
             continue
         rows.append(_start(state, sequence, hits, budget, now_s))
         num_promised += _num_unowned_pages(state, sequence)
     return rows
+
+
+def _find_pages(state: SchedulerState, sequence: Sequence) -> tuple[list[int], int]:
+    """Cached pages it may start from, and how many it needs besides."""
+    hits = state.pages.find_prefix(sequence) if reads_cache(sequence) else []
+    return hits, state.pages.num_missing(sequence, hits)
 
 
 def _start(
@@ -64,7 +77,8 @@ def _count_prompt(state: SchedulerState, sequence: Sequence) -> None:
     counters, live = state.counters, state.requests[sequence.request.request_id]
     sequence.num_cached_tokens = sequence.num_computed_tokens
     num_to_compute = sequence.num_prompt_tokens - sequence.num_cached_tokens
-    state.service.charge_prompt(sequence.request.tenant, num_to_compute)
+    service = state.service[sequence.request.can_wait]
+    service.charge_prompt(sequence.request.tenant, num_to_compute)
     if state.config.enable_prefix_caching and reads_cache(sequence):
         counters.total_prefix_queries += sequence.num_prompt_tokens
         counters.total_prefix_hits += sequence.num_cached_tokens
@@ -103,8 +117,10 @@ def _awaits_sibling(state: SchedulerState, sequence: Sequence) -> bool:
     return not live.is_prompt_published
 
 
-def _num_promised_pages(state: SchedulerState) -> int:
-    return sum(_num_unowned_pages(state, sequence) for sequence in state.running.in_order())
+def _num_promised_pages(state: SchedulerState, *, can_wait: bool) -> int:
+    """Nothing is promised to those that can wait when a live one starts."""
+    running = state.running.in_order() if can_wait else state.running_of(can_wait=False)
+    return sum(_num_unowned_pages(state, sequence) for sequence in running)
 
 
 def _num_unowned_pages(state: SchedulerState, sequence: Sequence) -> int:

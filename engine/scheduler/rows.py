@@ -19,12 +19,14 @@ class Budget:
         max_chunk_tokens: most tokens of one sequence.
         max_running: most sequences that may run: each is sure of one token in every step.
         is_scoring: the step scores prompts: only sequences that need it may prefill.
+        can_wait: whose step it is (`engine.scheduler.classes`).
     """
 
     num_tokens: int
     max_chunk_tokens: int
     max_running: int
     is_scoring: bool
+    can_wait: bool
 
 
 def plan_row(

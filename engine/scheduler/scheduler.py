@@ -20,6 +20,7 @@ import numpy.typing as npt
 from engine.config import SchedulerConfig
 from engine.errors import ContextLengthError, InvalidParameterError, OverloadedError
 from engine.request import EngineStats, ErrorInfo, GenerateRequest, TokenDelta, TokenLogprobs
+from engine.scheduler.classes import Turns
 from engine.scheduler.guidance import allowed_ids
 from engine.scheduler.plan import RowResult, StepLimits, StepPlan
 from engine.scheduler.planner import plan_rows
@@ -41,6 +42,7 @@ class Scheduler:
         self.config = config
         self._clock = clock
         self._state = SchedulerState(config, frozenset(eos_token_ids))
+        self._turns = Turns()
         self._next_arrival_index = 0
         self._last_step_tokens = 0
 
@@ -82,7 +84,7 @@ class Scheduler:
             on_trial: when any, only these may compute.
         """
         self._state.on_trial = on_trial
-        rows = plan_rows(self._state, limits, self._clock())
+        rows = plan_rows(self._state, self._turns, limits, self._clock())
         self._check_if_asked()
         if not rows:
             return None
@@ -102,6 +104,8 @@ class Scheduler:
         """Take over the results of a plan's rows; what each sequence gained, in row order."""
         now_s = self._clock()
         deltas: list[TokenDelta] = []
+        if plan.rows and plan.rows[0].sequence.request.can_wait:
+            self._turns.settled(now_s)
         for row, result in zip(plan.rows, results, strict=True):
             delta = settle_row(self._state, row, result, now_s)
             if delta is not None:
@@ -159,7 +163,7 @@ class Scheduler:
         state, counters = self._state, self._state.counters
         return EngineStats(
             num_running=len(state.running),
-            num_waiting=len(state.waiting),
+            num_waiting=state.num_waiting,
             num_pages=state.pages.pool.num_usable,
             num_free_pages=state.pages.pool.num_available,
             total_prompt_tokens=counters.total_prompt_tokens,
@@ -207,7 +211,7 @@ class Scheduler:
         if not request.prompt_token_ids:
             raise InvalidParameterError("the prompt is empty", param="prompt")
         self._verify_length(request)
-        self._verify_queue()
+        self._verify_queue(request)
 
     def _verify_length(self, request: GenerateRequest) -> None:
         num_prompt_tokens = len(request.prompt_token_ids)
@@ -227,10 +231,15 @@ class Scheduler:
                 param="max_tokens",
             )
 
-    def _verify_queue(self) -> None:
-        """Bound the live requests, of however many sequences: one that comes alone is accepted."""
-        max_queued, num_live = self.config.max_num_queued_requests, len(self._state.requests)
-        if max_queued and num_live >= self.config.max_num_seqs + max_queued:
+    def _verify_queue(self, request: GenerateRequest) -> None:
+        """Bound the requests of each class, of however many sequences: one that comes alone is
+        accepted, and lines of a batch take no live request's place."""
+        max_queued, requests = self.config.max_num_queued_requests, self._state.requests
+        max_live = self.config.max_num_seqs + max_queued
+        if not max_queued or len(requests) < max_live:
+            return
+        num_live = sum(live.request.can_wait == request.can_wait for live in requests.values())
+        if num_live >= max_live:
             raise OverloadedError(
                 f"{num_live} requests are running or waiting; the queue holds {max_queued}"
             )

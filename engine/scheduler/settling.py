@@ -58,7 +58,7 @@ def _append(
     if sequence.guide is not None and (failure := _advance_guide(sequence, sequence.guide)):
         return end_with_error(state, sequence, failure, now_s)
     state.counters.total_generated_tokens += 1
-    state.service.charge_output(sequence.request.tenant)
+    state.service[sequence.request.can_wait].charge_output(sequence.request.tenant)
     sequence.last_token_s = now_s
     is_first = not sequence.first_token_s
     if is_first:

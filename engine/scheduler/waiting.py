@@ -9,24 +9,25 @@ from typing import TypeAlias
 
 from engine.sequence import Sequence
 
-Precedence: TypeAlias = tuple[int, int]
-"""(priority, index); the smaller runs earlier and is preempted later."""
+Precedence: TypeAlias = tuple[bool, int, int]
+"""(can wait, priority, index); the smaller runs earlier and is preempted later."""
 
 PrecedenceOf: TypeAlias = Callable[[Sequence], Precedence]
 
 
 def by_arrival(*, use_priority: bool) -> PrecedenceOf:
-    """Smaller priority first if it counts, then first come, first served."""
-    if use_priority:
-        return lambda sequence: (sequence.request.priority, sequence.arrival_index)
-    return lambda sequence: (0, sequence.arrival_index)
+    """Live ones first, smaller priority first if it counts, then first come, first served."""
+    return lambda sequence: (*_rank(sequence, use_priority), sequence.arrival_index)
 
 
 def by_start(*, use_priority: bool) -> PrecedenceOf:
     """As `by_arrival`, for sequences that have begun: who began first yields last."""
-    if use_priority:
-        return lambda sequence: (sequence.request.priority, sequence.start_index)
-    return lambda sequence: (0, sequence.start_index)
+    return lambda sequence: (*_rank(sequence, use_priority), sequence.start_index)
+
+
+def _rank(sequence: Sequence, use_priority: bool) -> tuple[bool, int]:
+    request = sequence.request
+    return request.can_wait, request.priority if use_priority else 0
 
 
 class PrecedenceList:

@@ -1,7 +1,8 @@
 """How many lines of batches may be under way: enough to fill the engine, few beside live traffic.
 
-Places are shared by all batches of the process. While requests of clients use the engine only
-`NUM_BESIDE_LIVE` lines may begin, so that batches get on and live answers hardly notice.
+Places are shared by all batches of the process. The engine does lines when no request of a client
+wants it (`GenerateRequest.can_wait`). So that they cost those requests no time before and after it
+either, only `NUM_BESIDE_LIVE` lines may begin while one is there, or was a moment ago.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from api.context import ServerState
 
 NUM_BESIDE_LIVE = 1
 LOOK_S = 0.05
+QUIET_S = 1.0
 
 
 class LiveFirst:
@@ -29,7 +31,7 @@ class LiveFirst:
         while self._num_under_way >= self._num_places():
             self._left.clear()
             try:
-                async with asyncio.timeout(LOOK_S if self._admission.num_working else None):
+                async with asyncio.timeout(LOOK_S if self._is_beside_live else None):
                     await self._left.wait()
             except TimeoutError:
                 continue
@@ -40,5 +42,9 @@ class LiveFirst:
         self._num_under_way -= 1
         self._left.set()
 
+    @property
+    def _is_beside_live(self) -> bool:
+        return self._admission.idle_s < QUIET_S
+
     def _num_places(self) -> int:
-        return NUM_BESIDE_LIVE if self._admission.num_working else self._max_num
+        return NUM_BESIDE_LIVE if self._is_beside_live else self._max_num

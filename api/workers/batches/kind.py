@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 
 from api.context import ServerContext, ServerState
@@ -83,7 +84,7 @@ class Batches:
     async def _run_lines(self, job: Job[BatchRow]) -> None:
         done = await done_lines(self._storage, job.row.id)
         tenant = Tenant(project_id=job.row.project_id, key_id=job.row.key_id)
-        context = self._context.for_tenant(tenant)
+        context = dataclasses.replace(self._context.for_tenant(tenant), can_wait=True)
         answerer = Answerer(context, self._storage, job.row.endpoint, job.row.id)
         lines = input_lines(self._storage, job.row)
         with contextlib.suppress(TimeoutError):

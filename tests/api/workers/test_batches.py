@@ -16,7 +16,7 @@ from api.services.files.remove import sweep_files
 from api.storage.tables.batches import BatchLineRow, BatchRow
 from api.workers.batches import kind as kind_module
 from api.workers.batches import running
-from api.workers.batches.gate import LiveFirst
+from api.workers.batches.gate import QUIET_S, LiveFirst
 from api.workers.batches.reading import split_lines
 from api.workers.runner import JobRunner
 from engine.errors import OverloadedError
@@ -401,6 +401,15 @@ async def test_the_input_file_may_be_deleted_while_its_batch_runs(world):
     assert await sweep_files(world.storage) == 1
 
 
+async def test_lines_ask_the_engine_as_requests_that_can_wait(world):
+    batch = await world.create(jsonl(line("a"), line("b")))
+    world.hire()
+    await world.ended(batch)
+    assert [request.can_wait for request in world.engine.requests] == [True, True]
+    await world.ask("POST", CHAT, json=line("live")["body"])
+    assert not world.engine.requests[-1].can_wait
+
+
 async def test_beside_live_requests_few_lines_begin(world):
     gate = LiveFirst(world.state)
     await gate.enter()
@@ -420,7 +429,9 @@ async def test_beside_live_requests_few_lines_begin(world):
     await asyncio.sleep(0.1)
     assert not fourth.done()
     world.state.admission.request_ended(live)
-    async with asyncio.timeout(2):
+    await asyncio.sleep(0.1)
+    assert not fourth.done(), "the next live request is likely near"
+    async with asyncio.timeout(QUIET_S + 2):
         await fourth
 
 

@@ -135,8 +135,9 @@ class World:
     expected_output = staticmethod(expected_output)
     score = staticmethod(score)
 
-    def __init__(self, *, depth: int = 1, **changes) -> None:
+    def __init__(self, *, depth: int = 1, tick_s: float = 1.0, **changes) -> None:
         self.depth = depth  # steps that may be under way when the next one is planned
+        self.tick_s = tick_s  # each look at the clock takes so long
         settings = {
             "num_pages": 64,
             "page_size": 4,
@@ -158,10 +159,21 @@ class World:
         self.plans: list[StepPlan] = []
 
     def tick(self) -> float:
-        self.now_s += 1.0
+        self.now_s += self.tick_s
         return self.now_s
 
-    def add(self, request_id: str, prompt, *, n=1, priority=0, salt="", tenant="", **sampling):
+    def add(
+        self,
+        request_id: str,
+        prompt,
+        *,
+        n=1,
+        priority=0,
+        salt="",
+        tenant="",
+        can_wait=False,
+        **sampling,
+    ):
         sampling = {"max_tokens": 4, "ignore_eos": True} | sampling
         request = GenerateRequest(
             request_id=request_id,
@@ -171,6 +183,7 @@ class World:
             priority=priority,
             cache_salt=salt,
             tenant=tenant,
+            can_wait=can_wait,
         )
         sequences = self.scheduler.add(request)
         self.requests[request_id] = request

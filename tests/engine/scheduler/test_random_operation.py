@@ -37,7 +37,7 @@ def machine(make_world: Any) -> type[RuleBasedStateMachine]:
         @initialize(
             page_size=st.sampled_from([1, 2, 4]),
             num_tokens_held=st.sampled_from([28, 40, 80]),
-            max_num_seqs=st.integers(1, 6),
+            max_num_seqs=st.sampled_from([1, 2, 3, 4, 6, 16]),
             depth=st.integers(1, 3),
             budget=st.sampled_from([1, 3, 8, 32]),
             chunk=st.sampled_from([1, 2, 5, 64]),
@@ -73,14 +73,22 @@ def machine(make_world: Any) -> type[RuleBasedStateMachine]:
             priority=st.integers(-1, 1),
             salt=st.sampled_from(["", "", "other"]),
             tenant=st.sampled_from(["", "", "one", "two"]),
+            can_wait=st.sampled_from([False, False, True]),
             sampling=samplings,
             invalid_at=st.sampled_from([None, None, None, 0, 2]),
         )
-        def add(self, prompt, n, priority, salt, tenant, sampling, invalid_at):
+        def add(self, prompt, n, priority, salt, tenant, can_wait, sampling, invalid_at):
             request_id = f"request-{self.num_added}"
             try:
                 self.world.add(
-                    request_id, prompt, n=n, priority=priority, salt=salt, tenant=tenant, **sampling
+                    request_id,
+                    prompt,
+                    n=n,
+                    priority=priority,
+                    salt=salt,
+                    tenant=tenant,
+                    can_wait=can_wait,
+                    **sampling,
                 )
             except (OverloadedError, ContextLengthError):
                 return
