@@ -11,21 +11,30 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError as BlobError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from api.storage.database import telling
+from api.storage.errors import first_paragraph
 from api.storage.folder import make_private
 from engine.errors import SetupError
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
 
 PART_BYTES = 5 * 2**20
 MAX_NUM_PARTS_AT_ONCE = 2
 READ_BYTES = 2**20
 
 SCHEMES = ("file", "s3", "gs", "az", "abfs")
+
+PATIENCE: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=10)}
+"""With a cloud's store: a client waits meanwhile, and asks again when it is told 503."""
 
 
 class BlobStore:
@@ -115,7 +124,7 @@ def open_blobs(blob_url: str, data_folder: Path) -> BlobStore:
     verify_blob_url(blob_url)
     if blob_url.startswith("file://"):
         return local_blobs(Path(blob_url.removeprefix("file://")))
-    return BlobStore(from_url(blob_url), None)
+    return BlobStore(from_url(blob_url, retry_config=PATIENCE), None)
 
 
 def verify_blob_url(blob_url: str) -> None:
@@ -128,7 +137,7 @@ def verify_blob_url(blob_url: str) -> None:
         if scheme != "file":
             from_url(blob_url)
     except (BlobError, ValueError) as error:
-        raise SetupError(f"--blob-url: {error}") from None
+        raise SetupError(f"--blob-url: {first_paragraph(error)}.") from None
 
 
 def local_blobs(folder: Path) -> BlobStore:

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
-from api.storage.errors import FAULTS, from_fault
+from api.storage.errors import FAULTS, first_paragraph, from_fault
 from engine.errors import SetupError
 
 BUSY_TIMEOUT_S = 10.0
@@ -114,7 +114,7 @@ def telling() -> Generator[None]:
     except IntegrityError:
         raise
     except FAULTS as fault:
-        log.error("storage: %s", fault)
+        log.error("storage: %s", first_paragraph(fault))
         raise from_fault(fault) from fault
 
 

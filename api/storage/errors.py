@@ -82,6 +82,11 @@ _NUMBERS = {
 }
 
 
+def first_paragraph(fault: BaseException) -> str:
+    """What an exception says, in one line: obstore's go on with the insides of its client."""
+    return " ".join(str(fault).partition("\n\n")[0].split())
+
+
 def from_fault(fault: BaseException) -> StorageError:
     """What a client is told of a driver's, a disk's or a blob store's exception."""
     if isinstance(fault, OSError) and fault.errno in _NUMBERS:

@@ -113,37 +113,39 @@ async def test_a_stream_that_was_left_is_cancelled_and_says_so(keeping: Any) -> 
 async def test_a_loop_with_tools_has_one_prompt_however_it_is_told(
     keeping: Any, conversation: Any
 ) -> None:
-    """By `previous_response_id`, by `conversation`, by all items: the same token ids."""
+    """By `previous_response_id`, by `conversation`, by all items: the same token ids.
+
+    Ids of calls are in the prompts. They follow from the ids of responses, which are chosen here:
+    the same for each way, whose responses make room for those of the next.
+    """
     prompts: dict[str, list[tuple[int, ...]]] = {}
     for way in ("previous", "conversation", "full"):
         asker = keeping(EVERYTHING)
         held = await conversation(asker) if way == "conversation" else None
         items: list[Any] = [{"role": "user", "content": "Where is it warm?"}]
-        news, last = list(items), None
+        news, made = list(items), []
         for turn in range(4):
             fields: dict[str, Any] = {"tools": [LOOK], "instructions": "Be short."}
-            if way == "previous" and last is not None:
-                fields["previous_response_id"] = last["id"]
+            if way == "previous" and made:
+                fields["previous_response_id"] = made[-1]["id"]
             if way == "conversation":
                 fields["conversation"] = held
-            last = await asker.ask(items if way == "full" else news, **fields)
+            given = items if way == "full" else news
+            last = await asker.ask(given, request_id=f"turn-{turn}", **fields)
             call = next(item for item in last["output"] if item["type"] == "function_call")
-            # ids of calls are random in life; the template shows them, so here they are pinned
             news = [
                 {"type": "function_call_output", "call_id": call["call_id"], "output": f"{turn} C"}
             ]
             items += [*last["output"], *news]
+            made.append(last)
         prompts[way] = [request.prompt_token_ids for request in asker.speaker.engine.requests]
-        prompts[way] = [without_call_ids(asker, ids) for ids in prompts[way]]
+        assert call["call_id"] != made[0]["output"][-1]["call_id"]
+        for each in reversed(made):
+            await retrieval.delete_response(asker.exchange, each["id"])
     assert prompts["previous"] == prompts["conversation"] == prompts["full"]
-    assert len(prompts["full"][-1]) > len(prompts["full"][0]) + 50
-
-
-def without_call_ids(asker: Any, token_ids: tuple[int, ...]) -> Any:
-    import re
-
-    text = asker.speaker.context.tokenizer.decode(token_ids, skip_special_tokens=False)
-    return re.sub(r"call_[0-9a-f]{24}", "call_", text)
+    assert [len(each) for each in prompts["full"]] == sorted({len(p) for p in prompts["full"]})
+    text = asker.speaker.context.tokenizer.decode(asker.prompt(), skip_special_tokens=False)
+    assert all(each["output"][-1]["call_id"] in text for each in made[:-1])
 
 
 async def test_what_a_response_was_made_of_is_listed_in_pages(keeping: Any) -> None:
