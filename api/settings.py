@@ -31,6 +31,7 @@ class ServerSettings:
         api_keys: accepted keys; empty = no key is asked for.
         share_prefix_cache: cached prefixes of one project may be hit by others.
         allowed_webhook_domains: hosts that events may be sent to; empty = none are sent.
+        allowed_mcp_domains: hosts whose MCP servers requests may use; empty = none.
         max_num_queued_reqs: requests waiting beyond the running ones before 503; 0 = no bound.
         rate_limit_requests, rate_limit_tokens: of a key in a minute, unless it has its own.
         shutdown_timeout_s: how long streams may go on after SIGTERM, in seconds.
@@ -79,6 +80,7 @@ class ServerSettings:
     ssl_ciphers: str = ""
     share_prefix_cache: bool = False
     allowed_webhook_domains: tuple[str, ...] = ()
+    allowed_mcp_domains: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     allowed_methods: tuple[str, ...] = ("*",)
     allowed_headers: tuple[str, ...] = ("*",)

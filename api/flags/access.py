@@ -34,6 +34,14 @@ FLAGS = (
         "public addresses only; an address is taken as it is. Default: none are sent.",
     ),
     Flag(
+        name="allowed-mcp-domains",
+        kind=NAMES,
+        group=ACCESS,
+        fields=("server.allowed_mcp_domains",),
+        help="Hosts whose MCP servers requests to /v1/responses may use, with :PORT unless it is "
+        "443. A name must have public addresses only; an address is taken as it is. Default: none.",
+    ),
+    Flag(
         name="allowed-origins",
         kind=WORDS,
         group=ACCESS,

@@ -8,6 +8,12 @@ import pydantic
 
 from api.protocol.base import RequestModel, by_type
 from api.protocol.messages import TextPart
+from api.protocol.responses.mcp import (
+    McpApprovalRequestItem,
+    McpApprovalResponseItem,
+    McpCallItem,
+    McpListToolsItem,
+)
 
 MAX_ITEMS = 16_384
 MAX_ID_CHARACTERS = 128
@@ -115,6 +121,10 @@ InputItem = Annotated[
     | Annotated[CallOutputItem, pydantic.Tag("T:function_call_output")]
     | Annotated[CallOutputItem, pydantic.Tag("T:custom_tool_call_output")]
     | Annotated[CompactionItem, pydantic.Tag("T:compaction")]
+    | Annotated[McpListToolsItem, pydantic.Tag("T:mcp_list_tools")]
+    | Annotated[McpCallItem, pydantic.Tag("T:mcp_call")]
+    | Annotated[McpApprovalRequestItem, pydantic.Tag("T:mcp_approval_request")]
+    | Annotated[McpApprovalResponseItem, pydantic.Tag("T:mcp_approval_response")]
     | Annotated[ItemReference, pydantic.Tag("T:item_reference")],
     by_type(
         "message",
@@ -124,6 +134,10 @@ InputItem = Annotated[
         "function_call_output",
         "custom_tool_call_output",
         "compaction",
+        "mcp_list_tools",
+        "mcp_call",
+        "mcp_approval_request",
+        "mcp_approval_response",
         "item_reference",
     ),
 ]
@@ -149,7 +163,7 @@ def stored_form(item: InputItem) -> dict[str, Any]:
         shown["content"] = _parts(item)
     if isinstance(item, ReasoningItem):
         shown.setdefault("summary", [])
-    if not isinstance(item, CompactionItem | ItemReference):
+    if "status" in type(item).model_fields:
         shown.setdefault("status", "completed")
     return shown
 

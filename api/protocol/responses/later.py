@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from api.protocol.later_fields import CHAT, refuse_later_fields
+from api.protocol.responses.mcp import LATER
 from engine.errors import InvalidParameterError
 
 _OFF: tuple[Any, ...] = (None, False, [], {}, "")
@@ -37,7 +38,7 @@ REASONING: dict[str, tuple[Any, ...]] = {
 
 TOOLS = frozenset(
     """apply_patch code_interpreter computer computer_use computer_use_preview file_search
-    image_generation local_shell mcp namespace programmatic_tool_calling shell tool_search
+    image_generation local_shell namespace programmatic_tool_calling shell tool_search
     web_search web_search_2025_08_26 web_search_preview web_search_preview_2025_03_11""".split()
 )
 """Tools that would run here or that only OpenAI's models know."""
@@ -45,8 +46,8 @@ TOOLS = frozenset(
 ITEMS = frozenset(
     """additional_tools apply_patch_call apply_patch_call_output code_interpreter_call
     compaction_trigger computer_call computer_call_output configuration_update file_search_call
-    image_generation_call local_shell_call local_shell_call_output mcp_approval_request
-    mcp_approval_response mcp_call mcp_list_tools program program_output shell_call
+    image_generation_call local_shell_call local_shell_call_output
+    program program_output shell_call
     shell_call_output tool_search_call tool_search_output web_search_call""".split()
 )
 """Items of such tools."""
@@ -59,12 +60,11 @@ def refuse_later(body: Mapping[str, Any]) -> None:
     refuse_later_fields(body, RESPONSES)
     reasoning = body.get("reasoning")
     if isinstance(reasoning, dict):
-        try:
-            refuse_later_fields(cast(dict[str, Any], reasoning), REASONING)
-        except InvalidParameterError as error:
-            raise _unsupported(f"reasoning.{error.param}") from None
+        _refuse_members(cast(dict[str, Any], reasoning), REASONING, "reasoning")
     for index, tool in _objects(body.get("tools")):
         _refuse_kind(tool, TOOLS, f"tools[{index}].type")
+        if tool.get("type") == "mcp":
+            _refuse_members(tool, LATER, f"tools[{index}]")
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
         _refuse_kind(cast(dict[str, Any], choice), TOOLS, "tool_choice.type")
@@ -78,6 +78,15 @@ def refuse_later_items(items: Any, path: str) -> None:
         for field in ("content", "output"):
             for part_index, part in _objects(item.get(field)):
                 _refuse_kind(part, PARTS, f"{path}[{index}].{field}[{part_index}].type")
+
+
+def _refuse_members(
+    value: Mapping[str, Any], table: Mapping[str, tuple[Any, ...]], path: str
+) -> None:
+    try:
+        refuse_later_fields(value, table)
+    except InvalidParameterError as error:
+        raise _unsupported(f"{path}.{error.param}") from None
 
 
 def _objects(value: Any) -> list[tuple[int, dict[str, Any]]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from api.protocol.base import RequestModel, by_type
+from api.protocol.responses.mcp import McpChoice, McpTool
 from api.protocol.tools import MAX_DEFINITION_CHARACTERS, MAX_TOOLS, ToolName
 
 
@@ -52,8 +53,9 @@ class ResponseCustomTool(RequestModel):
 
 ResponseTool = Annotated[
     Annotated[ResponseFunctionTool, pydantic.Tag("T:function")]
-    | Annotated[ResponseCustomTool, pydantic.Tag("T:custom")],
-    by_type("function", "custom"),
+    | Annotated[ResponseCustomTool, pydantic.Tag("T:custom")]
+    | Annotated[McpTool, pydantic.Tag("T:mcp")],
+    by_type("function", "custom", "mcp"),
 ]
 ResponseTools = Annotated[list[ResponseTool], pydantic.Field(max_length=MAX_TOOLS)]
 
@@ -65,12 +67,20 @@ class NamedChoice(RequestModel):
     name: str
 
 
+OneChoice = Annotated[
+    Annotated[NamedChoice, pydantic.Tag("T:function")]
+    | Annotated[NamedChoice, pydantic.Tag("T:custom")]
+    | Annotated[McpChoice, pydantic.Tag("T:mcp")],
+    by_type("function", "custom", "mcp"),
+]
+
+
 class AllowedChoice(RequestModel):
     """Only some of the tools; `required` wants at least one call."""
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
-    tools: Annotated[list[NamedChoice], pydantic.Field(min_length=1, max_length=MAX_TOOLS)]
+    tools: Annotated[list[OneChoice], pydantic.Field(min_length=1, max_length=MAX_TOOLS)]
 
 
 ResponseToolChoice = (
@@ -78,7 +88,8 @@ ResponseToolChoice = (
     | Annotated[
         Annotated[NamedChoice, pydantic.Tag("T:function")]
         | Annotated[NamedChoice, pydantic.Tag("T:custom")]
+        | Annotated[McpChoice, pydantic.Tag("T:mcp")]
         | Annotated[AllowedChoice, pydantic.Tag("T:allowed_tools")],
-        by_type("function", "custom", "allowed_tools"),
+        by_type("function", "custom", "mcp", "allowed_tools"),
     ]
 )

@@ -18,7 +18,7 @@ from api.services.generation import merge
 from api.services.responses.conversion import Placed
 from api.services.responses.exchange import Exchange
 from api.services.responses.history import History
-from api.services.responses.making import make_job
+from api.services.responses.mcp.beginning import begin_job
 from api.services.responses.pacing import gathered
 from api.services.responses.recorder import Events
 from api.services.responses.restoring import Written, ending
@@ -83,15 +83,20 @@ async def make_again(
     items = await context_of(session, row)
     own, known = await own_items(session, row), await events_after(session, row.id, -1)
     tenant = Tenant(project_id=row.project_id, key_id=row.key_id)
-    job = await make_job(
+    first_own = len(items) - len(own)
+    job, servers = await begin_job(
         context.for_tenant(tenant),
         ResponsesRequest.model_validate(row.request),
         row.request,
-        items=[Placed(item) for item in ITEMS.validate_python(items)],
+        items=[
+            Placed(item, f"input[{index - first_own}]" if index >= first_own else "")
+            for index, item in enumerate(ITEMS.validate_python(items))
+        ],
         response_id=row.id,
         created_at=row.created_at,
+        known=known,
     )
-    run = ResponseRun(job)
+    run = ResponseRun(job, servers=servers)
     events = run.events(merge([job.chat.generation]))
     return run, gathered(resumed(events, known), PACE_S), own
 

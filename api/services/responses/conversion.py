@@ -16,13 +16,22 @@ from api.protocol.responses.items import (
     MessageItem,
     ReasoningItem,
 )
+from api.protocol.responses.mcp import (
+    McpApprovalRequestItem,
+    McpApprovalResponseItem,
+    McpCallItem,
+    McpItem,
+    McpListToolsItem,
+)
 from api.protocol.responses.request import PromptFields, ResponsesRequest, SamplingOfVLLM
 from api.protocol.responses.tools import (
-    AllowedChoice,
-    NamedChoice,
     ResponseCustomTool,
     ResponseFunctionTool,
+    ResponseTool,
 )
+from api.services.responses.choice import choice_of
+from api.services.responses.mcp.told import Teller
+from api.services.responses.mcp.toolbox import EMPTY, Toolbox
 from api.services.responses.sealed import unseal
 from engine.errors import InvalidParameterError
 
@@ -48,16 +57,20 @@ class Placed:
 
 
 def chat_body(
-    request: ResponsesRequest, body: Mapping[str, Any], items: Sequence[Placed]
+    request: ResponsesRequest,
+    body: Mapping[str, Any],
+    items: Sequence[Placed],
+    toolbox: Toolbox = EMPTY,
 ) -> Fields:
     """The body of the chat completion that answers `request`.
 
     Arguments:
         body: the request as the client sent it.
         items: the conversation, with what the request adds.
+        toolbox: tools of servers.
     """
     fields = {name: body[name] for name in PASSED if body.get(name) is not None}
-    fields |= prompt_fields(request, items)
+    fields |= prompt_fields(request, items, toolbox)
     if request.max_output_tokens is not None:
         fields["max_completion_tokens"] = request.max_output_tokens
     if request.wants_logprobs:
@@ -65,13 +78,17 @@ def chat_body(
     return fields
 
 
-def prompt_fields(request: PromptFields, items: Sequence[Placed]) -> Fields:
+def prompt_fields(
+    request: PromptFields, items: Sequence[Placed], toolbox: Toolbox = EMPTY
+) -> Fields:
     """The fields that decide what the prompt is."""
-    fields: Fields = {"messages": messages_of(request, items)}
-    if request.tools:
-        fields["tools"] = [_tool(tool) for tool in request.tools]
-    if request.tool_choice is not None and (request.tools or request.tool_choice != "auto"):
-        fields["tool_choice"] = _choice(request.tool_choice)
+    fields: Fields = {"messages": messages_of(request, items, toolbox)}
+    tools = [each for tool in request.tools or () for each in _tools(tool, toolbox)]
+    if tools:
+        fields["tools"] = tools
+    choice = choice_of(request, toolbox)
+    if choice is not None and (tools or choice != "auto"):
+        fields["tool_choice"] = choice
     if request.reasoning is not None and request.reasoning.effort is not None:
         fields["reasoning_effort"] = request.reasoning.effort
     if request.text is not None and request.text.verbosity is not None:
@@ -79,7 +96,9 @@ def prompt_fields(request: PromptFields, items: Sequence[Placed]) -> Fields:
     return fields | _format(request)
 
 
-def messages_of(request: PromptFields, items: Sequence[Placed]) -> list[Fields]:
+def messages_of(
+    request: PromptFields, items: Sequence[Placed], toolbox: Toolbox = EMPTY
+) -> list[Fields]:
     """The conversation: instructions, vLLM's earlier messages, items.
 
     Raises:
@@ -89,7 +108,7 @@ def messages_of(request: PromptFields, items: Sequence[Placed]) -> list[Fields]:
     if request.instructions is not None:
         messages.append({"role": "system", "content": request.instructions})
     messages += [_given(message) for message in request.previous_input_messages or ()]
-    builder = _MessageBuilder()
+    builder = _MessageBuilder(Teller((each.item for each in items), toolbox))
     for each in items:
         builder.add(each)
     messages += builder.messages
@@ -102,12 +121,16 @@ def messages_of(request: PromptFields, items: Sequence[Placed]) -> list[Fields]:
     return messages
 
 
+_OF_MCP = (McpListToolsItem, McpCallItem, McpApprovalRequestItem, McpApprovalResponseItem)
+
+
 class _MessageBuilder:
     """Items in, messages out: thoughts, text and calls of one turn are one message, as in an
     answer of chat completions."""
 
-    def __init__(self) -> None:
+    def __init__(self, teller: Teller) -> None:
         self.messages: list[Fields] = []
+        self._teller = teller
         self._turn: Fields | None = None
 
     def add(self, placed: Placed) -> None:
@@ -117,6 +140,8 @@ class _MessageBuilder:
             self._join().setdefault("tool_calls", []).append(_call(item))
         elif isinstance(item, ReasoningItem):
             self._take_reasoning(item, path)
+        elif isinstance(item, _OF_MCP):
+            self._take_remote(item)
         elif isinstance(item, MessageItem) and item.role == "assistant":
             self._join("content")["content"] = _content(item.content)
         else:
@@ -129,6 +154,18 @@ class _MessageBuilder:
             text = unseal("reasoning", item.encrypted_content, f"{path}.encrypted_content")
         if text:
             self._join("reasoning", "content", "tool_calls")["reasoning"] = text
+
+    def _take_remote(self, item: McpItem) -> None:
+        """A call that was made here is followed by what it gave."""
+        told = self._teller.told(item)
+        if told is None:
+            return
+        function = {"name": told.name, "arguments": told.arguments}
+        call = {"id": told.call_id, "type": "function", "function": function}
+        self._join().setdefault("tool_calls", []).append(call)
+        self._turn = None
+        result = {"role": "tool", "tool_call_id": told.call_id, "content": told.output}
+        self.messages.append(result)
 
     def _join(self, *taken: str) -> Fields:
         """The open turn, or a new one if it already has one of `taken`."""
@@ -170,28 +207,22 @@ def _given(message: Message) -> Fields:
     return message.model_dump(exclude_none=True)
 
 
-def _tool(tool: ResponseFunctionTool | ResponseCustomTool) -> Fields:
+def _tools(tool: ResponseTool, toolbox: Toolbox) -> list[Fields]:
     if isinstance(tool, ResponseFunctionTool):
         function = tool.model_dump(exclude_none=True, exclude={"type"})
-        return {"type": "function", "function": function}
+        return [{"type": "function", "function": function}]
+    if isinstance(tool, ResponseCustomTool):
+        return [_custom(tool)]
+    remote = toolbox.of(tool.server_label)
+    return [{"type": "function", "function": each.function} for each in remote]
+
+
+def _custom(tool: ResponseCustomTool) -> Fields:
     custom = tool.model_dump(exclude_none=True, exclude={"type", "format"})
     if tool.format is not None and tool.format.type == "grammar":
         grammar = {"syntax": tool.format.syntax, "definition": tool.format.definition}
         custom["format"] = {"type": "grammar", "grammar": grammar}
     return {"type": "custom", "custom": custom}
-
-
-def _choice(choice: str | NamedChoice | AllowedChoice) -> Any:
-    if isinstance(choice, str):
-        return choice
-    if isinstance(choice, NamedChoice):
-        return _named(choice)
-    allowed = {"mode": choice.mode, "tools": [_named(tool) for tool in choice.tools]}
-    return {"type": "allowed_tools", "allowed_tools": allowed}
-
-
-def _named(choice: NamedChoice) -> Fields:
-    return {"type": choice.type, choice.type: {"name": choice.name}}
 
 
 def _format(request: PromptFields) -> Fields:

@@ -29,6 +29,7 @@ OPEN_NAMES = {
     "response.custom_tool_call_input.done": "servax:custom_tool_call_input.done",
 }
 """Open Responses' names; what it does not have carries a prefix, as it asks for."""
+_OF_MCP, _OPEN_OF_MCP = "response.mcp_", "servax:mcp_"
 
 SEED_NAMES = {
     "response.reasoning_text.delta": "response.reasoning.delta",
@@ -38,7 +39,11 @@ SEED_NAMES = {
     "error": "response.error",
 }
 SEED_CALLS = frozenset(
-    {"response.function_call_arguments.delta", "response.custom_tool_call_input.delta"}
+    {
+        "response.function_call_arguments.delta",
+        "response.custom_tool_call_input.delta",
+        "response.mcp_call_arguments.delta",
+    }
 )
 SEED_PARTS = {
     "response.content_part.added": "response.reasoning_part.added",
@@ -94,6 +99,8 @@ class DialectWriter:
             return {"type": kind, "sequence_number": number, "error": fields}
         if self._is_legacy and ".reasoning_text." in kind:
             return event
+        if kind.startswith(_OF_MCP):
+            return event | {"type": _OPEN_OF_MCP + kind.removeprefix(_OF_MCP)}
         return event | {"type": OPEN_NAMES.get(kind, kind)}
 
     def _seed(self, event: Event) -> Iterator[Event]:
@@ -111,7 +118,7 @@ class DialectWriter:
 
     def _of_call(self, event: Event) -> Event:
         item = self._calls.get(event["item_id"], {})
-        call_id = item.get("call_id")
+        call_id = item.get("call_id", event["item_id"])
         return event | {
             "type": "response.tool_call.delta",
             "call_id": call_id,

@@ -14,6 +14,10 @@ PREFIXES = {
     "function_call_output": "fco_",
     "custom_tool_call_output": "ctco_",
     "compaction": "cmp_",
+    "mcp_list_tools": "mcpl_",
+    "mcp_call": "mcp_",
+    "mcp_approval_request": "mcpr_",
+    "mcp_approval_response": "mcpar_",
 }
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SHORT = 9

@@ -22,6 +22,8 @@ from api.services.responses.compatibility import verify_official
 from api.services.responses.conversion import Placed, chat_body
 from api.services.responses.exchange import Exchange
 from api.services.responses.ids import call_ids
+from api.services.responses.mcp.asked import verify_servers
+from api.services.responses.mcp.toolbox import EMPTY, Toolbox
 from api.services.responses.run import ResponseJob
 from api.services.responses.truncation import fitting
 from api.services.responses.wording import spell
@@ -46,6 +48,7 @@ def read_request(exchange: Exchange, body: Mapping[str, Any]) -> Parsed[Response
         ResponsesRequest, body, strict_fields=settings.strict_fields, known=RESPONSES
     )
     _verify_together(parsed.request)
+    verify_servers(parsed.request, settings.allowed_mcp_domains)
     return parsed
 
 
@@ -102,6 +105,7 @@ async def make_job(
     response_id: str,
     created_at: int | None = None,
     num_before: int = 0,
+    toolbox: Toolbox = EMPTY,
 ) -> ResponseJob:
     """Check and render.
 
@@ -109,6 +113,7 @@ async def make_job(
         items: the conversation, with what the request adds.
         created_at: of a response that was begun before.
         num_before: items of its output that there are already.
+        toolbox: tools of servers.
 
     Raises:
         APIError, EngineError: the request was refused.
@@ -122,7 +127,7 @@ async def make_job(
     run = token_by_token(context.engine.generate) if request.wants_logprobs else None
 
     async def attempt(kept: Sequence[Placed]) -> ChatJob:
-        chat = _chat_request(chat_body(request, body, kept))
+        chat = _chat_request(chat_body(request, body, kept, toolbox))
         return await prepare(context, chat, None, identity=identity, run=run)
 
     with naming(spell):

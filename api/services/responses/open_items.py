@@ -27,13 +27,19 @@ class ItemStyle:
 
 
 class OpenItem(Protocol):
-    """An item that was begun."""
+    """An item that was begun.
+
+    Attributes:
+        is_whole: clients are told of it when it is complete, and of none that is not.
+    """
+
+    is_whole: bool
 
     def opening(self) -> Iterator[Event]:
         """Its first events."""
         ...
 
-    def more(self, text: str, logprobs: list[Any]) -> Event:
+    def more(self, text: str, logprobs: list[Any]) -> Event | None:
         """It gained `text`."""
         ...
 
@@ -48,6 +54,8 @@ class OpenItem(Protocol):
 
 class OpenMessage:
     """The answer's text."""
+
+    is_whole = False
 
     def __init__(self, item_id: str) -> None:
         self._id = item_id
@@ -90,6 +98,8 @@ class OpenMessage:
 
 class OpenReasoning:
     """The model's thoughts; their summary, if one is wanted, comes when they have ended."""
+
+    is_whole = False
 
     def __init__(self, item_id: str, style: ItemStyle) -> None:
         self._id = item_id
@@ -143,6 +153,8 @@ class OpenReasoning:
 
 class OpenCall:
     """A call of a function or of a custom tool."""
+
+    is_whole = False
 
     def __init__(self, item_id: str, call_id: str, name: str, *, is_custom: bool) -> None:
         self._id = item_id

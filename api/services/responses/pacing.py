@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 
+from api.services.responses.mcp.open_items import SETTLED_AFTER
 from api.services.responses.open_items import Event
 
 Events = AsyncGenerator[list[Event], None]
 
 
 async def gathered(events: Events, interval_s: float) -> Events:
-    """What came within `interval_s` of the first, as one list."""
+    """What came within `interval_s` of the first, as one list; what a server of tools is called
+    after, at once: it is written down before the call, so that none is made twice."""
     loop = asyncio.get_running_loop()
     waiting: list[Event] = []
     due_s = 0.0
@@ -32,7 +34,7 @@ async def gathered(events: Events, interval_s: float) -> Events:
                 break
             due_s = due_s if waiting else loop.time() + interval_s
             waiting = waiting + ready
-            if loop.time() >= due_s:
+            if loop.time() >= due_s or waiting[-1]["type"] in SETTLED_AFTER:
                 yield waiting
                 waiting = []
             coming = asyncio.ensure_future(anext(events, None))

@@ -14,6 +14,7 @@ from api.services.requests import Answer, verify_model
 from api.services.responses.exchange import Exchange
 from api.services.responses.history import load_history
 from api.services.responses.making import make_job, new_response_id, read_request
+from api.services.responses.mcp.beginning import known_toolbox
 from api.services.responses.wording import spell
 
 NOT_RENDERED: Mapping[str, Neutral] = {
@@ -37,7 +38,12 @@ async def render_response(exchange: Exchange, body: Mapping[str, Any]) -> Answer
     response_id = new_response_id(request, exchange.project_id)
     history = await load_history(exchange, request, response_id)
     job = await make_job(
-        exchange.context, request, body, items=history.items, response_id=response_id
+        exchange.context,
+        request,
+        body,
+        items=history.items,
+        response_id=response_id,
+        toolbox=known_toolbox(request, history.items),
     )
     with naming(spell):
         rendered = await render_job(job.chat)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from api.services.responses.mcp.open_items import ARGUMENTS_DONE, OpenMcpCall, OpenMcpList
 from api.services.responses.open_items import (
     Event,
     Item,
@@ -43,6 +44,8 @@ class Written:
         elif kind == "response.output_item.done":
             self._done.append(event["item"])
             self._opened = None
+        elif kind == ARGUMENTS_DONE and isinstance(self._opened, OpenMcpCall):
+            self._opened.is_told = True
         elif kind.endswith(".delta") and "summary" not in kind and self._opened is not None:
             self._opened.more(event["delta"], event.get("logprobs") or [])
 
@@ -77,4 +80,9 @@ def _opened(item: Item) -> OpenItem | None:
     if item["type"] in {"function_call", "custom_tool_call"}:
         is_custom = item["type"] == "custom_tool_call"
         return OpenCall(item["id"], item["call_id"], item["name"], is_custom=is_custom)
+    if item["type"] == "mcp_list_tools":
+        return OpenMcpList(item["id"], item["server_label"])
+    if item["type"] == "mcp_call":
+        asked_id = item["approval_request_id"]
+        return OpenMcpCall(item["id"], item["server_label"], item["name"], asked_id)
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any, Protocol
 
 from api.errors import APIError
@@ -19,6 +19,8 @@ from api.services.events import told
 from api.services.generation import merge, usage_of
 from api.services.output import OutputChunk
 from api.services.reading import ChoiceReader
+from api.services.responses.mcp.open_items import SETTLED_AFTER, OpenMcpCall, OpenMcpList
+from api.services.responses.mcp.servers import McpServers, left_at_the_end
 from api.services.responses.open_items import Event, Item, ItemStyle
 from api.services.responses.snapshot import Snapshot, settings_of, usage_body
 from api.services.responses.writer import OutputWriter
@@ -27,6 +29,7 @@ from engine.request import TokenLogprobs
 
 Ready = list[tuple[int, OutputChunk]]
 Chunks = AsyncGenerator[Ready, None]
+Batches = AsyncGenerator[Iterator[Event], None]
 
 TRANSIENT = (EngineDiedError, OverloadedError, SuspendedError)
 """Failures after which a response can be made again."""
@@ -83,17 +86,27 @@ class ResponseRun:
 
     Arguments:
         between: answers calls; None: an answer that calls is the last one.
+        servers: answer calls of their tools.
 
     Attributes:
         failure: what ended it before its time; None while and if all is well.
     """
 
-    def __init__(self, job: ResponseJob, between: Between | None = None) -> None:
+    def __init__(
+        self,
+        job: ResponseJob,
+        between: Between | None = None,
+        servers: McpServers | None = None,
+    ) -> None:
         self._job = job
         self._between = between
-        self._chats = [job.chat]
+        self._servers = servers
+        self._is_pending = servers is not None and servers.is_pending
+        self._chats = [] if self._is_pending else [job.chat]
         self._calls: list[Item] = []
         self._writer = OutputWriter(job.response_id, _style(job.request))
+        if servers is not None:
+            self._writer.toolbox = servers.toolbox()
         self._reader = ChoiceReader(job.chat.reading)
         self._logprobs: list[TokenLogprobs] = []
         self._output_ids: list[int] = []
@@ -111,7 +124,7 @@ class ResponseRun:
     @property
     def usage(self) -> dict[str, Any]:
         """Its tokens until now."""
-        return usage_body(usage_of([chat.generation for chat in self._chats]))
+        return usage_body([usage_of([chat.generation]) for chat in self._chats])
 
     async def events(self, stream: Chunks) -> AsyncGenerator[list[Event], None]:
         """Lists of events, as many as were ready at once.
@@ -120,8 +133,9 @@ class ResponseRun:
             APIError, EngineError: the engine refused the request, before any event.
             EngineError: in the background, one of `TRANSIENT` at any time: it can be made again.
         """
-        async with contextlib.aclosing(stream):
-            first: Ready = [] if self._job.request.background else await anext(stream)
+        is_begun_later = self._is_pending or bool(self._job.request.background)
+        async with left_at_the_end(self._servers), contextlib.aclosing(stream):
+            first: Ready = [] if is_begun_later else await anext(stream)
             yield self._numbered(self._opening())
             try:
                 async with contextlib.aclosing(self._rounds(first, stream)) as rounds:
@@ -134,10 +148,21 @@ class ResponseRun:
 
     async def _rounds(self, first: Ready, stream: Chunks) -> AsyncGenerator[list[Event], None]:
         """What the model says; then, as long as its calls are answered, what it says to that."""
-        async with contextlib.aclosing(self._answer(first, stream)) as answer:
+        if self._is_pending:
+            async with contextlib.aclosing(self._told(self._asked())) as asked:
+                async for events in asked:
+                    yield events
+        turn = self._told(self._answer(first, stream))
+        begun = self._next_turn() if self._is_pending else turn
+        async with contextlib.aclosing(begun) as answer:
             async for events in answer:
                 yield events
         while self._calls:
+            if self._servers is not None:
+                async with contextlib.aclosing(self._next_turn()) as answer:
+                    async for events in answer:
+                        yield events
+                continue
             found: Round | None = None
             async with contextlib.aclosing(self._waiting()) as waiting:
                 async for found in waiting:
@@ -156,21 +181,54 @@ class ResponseRun:
         assert self._between is not None
         return self._between.after(self.snapshot("in_progress"), self._calls)
 
-    async def _answer(self, first: Ready, stream: Chunks) -> AsyncGenerator[list[Event], None]:
-        async with contextlib.aclosing(stream):
-            events = self._taken(first)
-            if events:
+    async def _asked(self) -> Batches:
+        """Lists of tools, and calls that the client approved."""
+        assert self._servers is not None
+        writer = self._writer
+        for label in self._servers.unlisted:
+            yield writer.whole(OpenMcpList(writer.next_id("mcp_list_tools"), label))
+        for approved in self._servers.approved:
+            asked = approved.request
+            new_id = writer.next_id("mcp_call")
+            call = OpenMcpCall(new_id, asked.server_label, asked.name, asked.id)
+            yield writer.whole(call, asked.arguments)
+
+    async def _next_turn(self) -> AsyncGenerator[list[Event], None]:
+        """What the model says to what servers gave."""
+        assert self._servers is not None
+        chat, self._writer.toolbox = await self._servers.next_turn(self._writer.items)
+        async with contextlib.aclosing(self._begin_round(chat)) as answer:
+            async for events in answer:
                 yield events
+
+    async def _answer(self, first: Ready, stream: Chunks) -> Batches:
+        """What the model says."""
+        async with contextlib.aclosing(stream):
+            yield self._taken(first)
             async for ready in stream:
-                events = self._taken(ready)
-                if events:
-                    yield events
+                yield self._taken(ready)
+
+    async def _told(self, batches: Batches) -> AsyncGenerator[list[Event], None]:
+        """Events in lists. Between two lists a server is asked, and its answer decides on more."""
+        async with contextlib.aclosing(batches):
+            async for events in batches:
+                ready: list[Event] = []
+                for event in events:
+                    ready.append(event)
+                    if self._servers is not None and event["type"] in SETTLED_AFTER:
+                        yield self._numbered(ready)
+                        ready = []
+                        opened = self._writer.opened
+                        assert isinstance(opened, OpenMcpList | OpenMcpCall)
+                        await self._servers.settle(opened)
+                if ready:
+                    yield self._numbered(ready)
 
     def _begin_round(self, chat: ChatJob) -> AsyncGenerator[list[Event], None]:
         self._chats.append(chat)
         self._reader = ChoiceReader(chat.reading)
         self._calls = []
-        return self._answer([], merge([chat.generation]))
+        return self._told(self._answer([], merge([chat.generation])))
 
     def queued(self) -> list[Event]:
         """The first events of a response that waits for a worker, who makes them again."""
@@ -212,19 +270,20 @@ class ResponseRun:
             }
         return [{"type": kind, "response": self.snapshot(kinds[kind])} for kind in kinds]
 
-    def _taken(self, ready: Ready) -> list[Event]:
-        return self._numbered([event for _, chunk in ready for event in self._take(chunk)])
+    def _taken(self, ready: Ready) -> Iterator[Event]:
+        for _, chunk in ready:
+            yield from self._take(chunk)
 
-    def _take(self, chunk: OutputChunk) -> list[Event]:
+    def _take(self, chunk: OutputChunk) -> Iterator[Event]:
         is_last = chunk.finish_reason is not None
         self._logprobs += chunk.logprobs
         self._output_ids += chunk.token_ids
         self._output_text += chunk.text
-        events: list[Event] = []
         for delta in self._reader.read(chunk.text, is_last=is_last):
-            events += self._writer.take([delta], self._scores(delta.content))
+            yield from self._writer.take([delta], self._scores(delta.content))
             self._logprobs.clear()
-        return events + (self._ending(chunk.finish_reason) if is_last else [])
+        if is_last:
+            yield from self._ending(chunk.finish_reason)
 
     def _scores(self, text: str) -> list[Any]:
         """Log-probabilities of the tokens that made `text`. What a parser took away before it, a
@@ -240,16 +299,24 @@ class ResponseRun:
         shown = self._job.chat.logprobs(self._logprobs[first:])
         return [] if shown is None else shown["content"]
 
-    def _ending(self, reason: str | None) -> list[Event]:
+    def _ending(self, reason: str | None) -> Iterator[Event]:
         """The end of the last item, and of the response unless its calls are to be answered."""
         if reason == "abort":
-            return self._failed(ENDED_BY_OPERATOR)
+            yield from self._failed(ENDED_BY_OPERATOR)
+            return
         cause = INCOMPLETE.get(reason or "")
-        if cause is None and self._between is not None:
-            events = list(self._writer.close("completed"))
-            self._calls = calls_waiting(self._writer.items)
-            return events if self._calls else [*events, *self._end("completed", None)]
-        return self._end("completed" if cause is None else "incomplete", cause)
+        if cause is None:
+            yield from self._writer.close("completed")
+            self._calls = self._waited_for()
+        if not self._calls:
+            yield from self._end("completed" if cause is None else "incomplete", cause)
+
+    def _waited_for(self) -> list[Item]:
+        """Calls that are answered before the response ends."""
+        output = self._writer.items
+        if self._servers is not None:
+            return self._servers.waits_for(output)
+        return [] if self._between is None else calls_waiting(output)
 
     def _end(self, status: str, cause: str | None) -> list[Event]:
         events = list(self._writer.end(status))
@@ -277,7 +344,7 @@ class ResponseRun:
         """vLLM's `enable_response_messages`: prompt and output as the model has them."""
         if not self._job.request.enable_response_messages:
             return {}
-        prompt = self._job.chat.prompt
+        prompt = (self._chats or [self._job.chat])[0].prompt
         is_over = status not in {"queued", "in_progress"}
         given = _raw(prompt.text or "", list(prompt.token_ids))
         made = _raw(self._output_text, self._output_ids)

@@ -17,7 +17,9 @@ from api.services.responses.dialects import DialectWriter
 from api.services.responses.exchange import Exchange
 from api.services.responses.history import load_history
 from api.services.responses.holding import Holding
-from api.services.responses.making import make_job, new_response_id, read_request
+from api.services.responses.making import new_response_id, read_request
+from api.services.responses.mcp.asked import without_secrets
+from api.services.responses.mcp.beginning import begin_job
 from api.services.responses.open_items import Event
 from api.services.responses.recorder import Events, Recorder
 from api.services.responses.retrieval import follow
@@ -55,13 +57,16 @@ async def create_response(
     exchange.remember(history)
     if request.background:
         body = pinned(dict(body))
-    job = await make_job(context, request, body, items=history.items, response_id=response_id)
+    job, servers = await begin_job(
+        context, request, body, items=history.items, response_id=response_id
+    )
     is_held = request.tool_outputs_mode == "hold"
     between = Holding(exchange, request, dict(body), history) if is_held else None
-    run = ResponseRun(job, between)
+    run = ResponseRun(job, between, servers)
+    kept = without_secrets(body)
     unknown = parsed.unknown + job.chat.prompt.unused_variables
     if request.background:
-        queued = await enqueue(exchange, run, history, dict(body))
+        queued = await enqueue(exchange, run, history, kept)
         exchange.wake_jobs()
         if not request.stream:
             return Answer(body=orjson.dumps(queued), unknown_fields=unknown)
@@ -70,7 +75,7 @@ async def create_response(
     events = run.events(merge([job.chat.generation]))
     if request.store is not False:
         recorder = Recorder(
-            exchange, run, history, dict(body), is_begun_first=is_begun_first or run.is_streamed
+            exchange, run, history, kept, is_begun_first=is_begun_first or run.is_streamed
         )
         events = recorder.recorded(events)
     if request.stream:

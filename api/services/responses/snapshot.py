@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
+from api.protocol.responses.mcp import McpTool
 from api.protocol.responses.request import ResponsesRequest
-from api.protocol.responses.tools import ResponseCustomTool, ResponseFunctionTool
+from api.protocol.responses.tools import ResponseCustomTool, ResponseTool
 from api.services.generation import Usage
 from engine.request import SamplingParams
 
@@ -45,25 +48,32 @@ def settings_of(request: ResponsesRequest, sampling: SamplingParams, model: str)
     }
 
 
-def usage_body(usage: Usage) -> dict[str, Any]:
-    """Tokens in the words of this API, and vLLM's. No tool runs on the server, so there are no
-    turns to tell apart."""
+def usage_body(turns: Sequence[Usage]) -> dict[str, Any]:
+    """Tokens in the words of this API, and vLLM's, which tell the model's turns apart where there
+    are several. What a turn's prompt has beyond the one before it and its answer, tools gave."""
+    several = turns if len(turns) > 1 else ()
+    tool_tokens = [
+        max(0, turn.prompt_tokens - before.prompt_tokens - before.completion_tokens)
+        for before, turn in itertools.pairwise(turns)
+    ]
+    num_input = sum(turn.prompt_tokens for turn in turns)
+    num_output = sum(turn.completion_tokens for turn in turns)
     return {
-        "input_tokens": usage.prompt_tokens,
+        "input_tokens": num_input,
         "input_tokens_details": {
-            "cached_tokens": usage.cached_tokens,
+            "cached_tokens": sum(turn.cached_tokens for turn in turns),
             "cache_write_tokens": 0,
-            "input_tokens_per_turn": [],
-            "cached_tokens_per_turn": [],
+            "input_tokens_per_turn": [turn.prompt_tokens for turn in several],
+            "cached_tokens_per_turn": [turn.cached_tokens for turn in several],
         },
-        "output_tokens": usage.completion_tokens,
+        "output_tokens": num_output,
         "output_tokens_details": {
-            "reasoning_tokens": usage.reasoning_tokens,
-            "tool_output_tokens": 0,
-            "output_tokens_per_turn": [],
-            "tool_output_tokens_per_turn": [],
+            "reasoning_tokens": sum(turn.reasoning_tokens for turn in turns),
+            "tool_output_tokens": sum(tool_tokens),
+            "output_tokens_per_turn": [turn.completion_tokens for turn in several],
+            "tool_output_tokens_per_turn": tool_tokens,
         },
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "total_tokens": num_input + num_output,
     }
 
 
@@ -93,5 +103,11 @@ def _tool_choice(request: ResponsesRequest) -> Any:
     return choice if isinstance(choice, str) else choice.model_dump()
 
 
-def _tool(tool: ResponseFunctionTool | ResponseCustomTool) -> dict[str, Any]:
+def _tool(tool: ResponseTool) -> dict[str, Any]:
+    """A tool as clients see it; secrets of a server they do not, nor what its query may have."""
+    if isinstance(tool, McpTool):
+        shown = tool.model_dump(exclude={"authorization", "headers"})
+        url = tool.server_url.partition("?")[0]
+        approval = shown["require_approval"] or "always"
+        return shown | {"server_url": url, "headers": None, "require_approval": approval}
     return tool.model_dump(exclude_none=isinstance(tool, ResponseCustomTool))

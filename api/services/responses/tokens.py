@@ -24,6 +24,8 @@ from api.services.responses.exchange import Exchange
 from api.services.responses.history import load_history
 from api.services.responses.ids import item_id
 from api.services.responses.making import make_job
+from api.services.responses.mcp.asked import verify_servers
+from api.services.responses.mcp.beginning import known_toolbox
 from api.services.responses.run import ResponseJob
 from api.services.responses.sealed import seal
 from api.services.responses.snapshot import usage_body
@@ -52,7 +54,8 @@ async def count_input_tokens(exchange: Exchange, body: Mapping[str, Any]) -> Ans
     request = parsed.request
     verify_model(context, request.model)
     history = await load_history(exchange, request, ids.new_id("response"))
-    fields = prompt_fields(request, history.items)
+    verify_servers(request, context.settings.allowed_mcp_domains)
+    fields = prompt_fields(request, history.items, known_toolbox(request, history.items))
     for name in ("chat_template_kwargs", "parallel_tool_calls"):
         if body.get(name) is not None:
             fields[name] = body[name]
@@ -90,7 +93,7 @@ async def compact(exchange: Exchange, body: Mapping[str, Any]) -> Answer:
         "object": "response.compaction",
         "created_at": int(time.time()),
         "output": [*_users(history.items, response_id), _compaction(response_id, summary)],
-        "usage": usage_body(usage_of([job.chat.generation])),
+        "usage": usage_body([usage_of([job.chat.generation])]),
     }
     return Answer(body=orjson.dumps(answer), unknown_fields=parsed.unknown)
 

@@ -21,6 +21,7 @@ from api.protocol.responses.tool_outputs import ToolOutput, ToolOutputsRequest
 from api.services.requests import Answer
 from api.services.responses.exchange import Exchange
 from api.services.responses.holding import answers
+from api.services.responses.mcp.asked import verify_complete
 from api.services.responses.open_items import Item
 from api.services.responses.run import calls_waiting
 from api.services.responses.service import create_response
@@ -98,6 +99,7 @@ async def _go_on(
         body["conversation"] = row.conversation_id
     else:
         body["previous_response_id"] = row.id
+    verify_complete(body)
     body |= {
         "input": answers(new_id, calls, row.outputs, first=0),
         "stream": is_streamed,

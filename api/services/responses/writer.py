@@ -8,6 +8,8 @@ from typing import Any
 
 from api.services.reading import CallDelta, MessageDelta
 from api.services.responses.ids import item_id
+from api.services.responses.mcp.open_items import OpenApproval, OpenMcpCall
+from api.services.responses.mcp.toolbox import EMPTY
 from api.services.responses.open_items import (
     Event,
     Item,
@@ -33,6 +35,7 @@ class OutputWriter:
 
     Attributes:
         items: those that are complete.
+        toolbox: tools whose calls are not the client's to answer.
     """
 
     def __init__(self, response_id: str, style: ItemStyle) -> None:
@@ -41,11 +44,18 @@ class OutputWriter:
         self._key: tuple[str, int] | None = None
         self._open: OpenItem | None = None
         self.items: list[Item] = []
+        self.toolbox = EMPTY
+
+    @property
+    def opened(self) -> OpenItem | None:
+        """The item that is not complete yet."""
+        return self._open
 
     @property
     def shown(self) -> list[Item]:
         """Complete items, and the one that is open as far as it goes."""
-        return self.items + ([] if self._open is None else [self._open.item("in_progress")])
+        is_shown = self._open is not None and not self._open.is_whole
+        return self.items + ([self._open.item("in_progress")] if self._open and is_shown else [])
 
     def take(self, deltas: Sequence[MessageDelta], logprobs: list[Any]) -> Iterator[Event]:
         """Events of what was gained.
@@ -59,16 +69,20 @@ class OutputWriter:
                     yield from self.close("completed")
                     yield from self._begin(piece)
                 if piece.text:
-                    yield self._more(piece.text, logprobs)
+                    yield from self._more(piece.text, logprobs)
 
     def close(self, status: str) -> Iterator[Event]:
         """End the open item, if there is one."""
-        opened, self._open, self._key = self._open, None, None
-        if opened is None:
+        opened = self._open
+        if opened is None or (opened.is_whole and status != "completed"):
+            self._open = self._key = None
             return
         index = len(self.items)
+        if opened.is_whole:
+            yield from self._added(opened)
         for event in opened.closing(status):
             yield {**event, "output_index": index}
+        self._open = self._key = None
         item = opened.item(status)
         self.items.append(item)
         yield {"type": "response.output_item.done", "output_index": index, "item": item}
@@ -92,27 +106,55 @@ class OutputWriter:
         yield {"type": "response.output_item.added", "output_index": index, "item": begun}
         yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
-    def _begin(self, piece: _Piece) -> Iterator[Event]:
-        self._key = piece.key
-        opened = self._open = self._make(piece)
-        index = len(self.items)
-        item = opened.item("in_progress")
-        yield {"type": "response.output_item.added", "output_index": index, "item": item}
-        for event in opened.opening():
-            yield {**event, "output_index": index}
+    def next_id(self, kind: str) -> str:
+        """The id of the next item."""
+        return item_id(self._response_id, kind, len(self.items))
 
-    def _more(self, text: str, logprobs: list[Any]) -> Event:
+    def whole(self, opened: OpenItem, text: str = "") -> Iterator[Event]:
+        """An item that the model does not write, from its beginning to its end."""
+        yield from self._start(opened)
+        if text:
+            yield from self._more(text, [])
+        yield from self.close("completed")
+
+    def _begin(self, piece: _Piece) -> Iterator[Event]:
+        yield from self._start(self._make(piece))
+        self._key = piece.key
+
+    def _start(self, opened: OpenItem) -> Iterator[Event]:
+        self._open = opened
+        if opened.is_whole:
+            return
+        yield from self._added(opened)
+        for event in opened.opening():
+            yield {**event, "output_index": len(self.items)}
+
+    def _added(self, opened: OpenItem) -> Iterator[Event]:
+        item = opened.item("in_progress")
+        yield {"type": "response.output_item.added", "output_index": len(self.items), "item": item}
+
+    def _more(self, text: str, logprobs: list[Any]) -> Iterator[Event]:
         assert self._open is not None
-        return {**self._open.more(text, logprobs), "output_index": len(self.items)}
+        event = self._open.more(text, logprobs)
+        if event is not None:
+            yield {**event, "output_index": len(self.items)}
 
     def _make(self, piece: _Piece) -> OpenItem:
-        kind, call, index = piece.key[0], piece.call, len(self.items)
-        if call is not None:
-            kind = "custom_tool_call" if call.is_custom else "function_call"
-        new_id = item_id(self._response_id, kind, index)
-        if call is not None:
-            return OpenCall(new_id, call.id or "", call.name or "", is_custom=call.is_custom)
+        if piece.call is not None:
+            return self._make_call(piece.call)
+        kind = piece.key[0]
+        new_id = self.next_id(kind)
         return OpenMessage(new_id) if kind == "message" else OpenReasoning(new_id, self._style)
+
+    def _make_call(self, call: CallDelta) -> OpenItem:
+        name = call.name or ""
+        remote = self.toolbox.called(name)
+        if remote is None:
+            new_id = self.next_id("custom_tool_call" if call.is_custom else "function_call")
+            return OpenCall(new_id, call.id or "", name, is_custom=call.is_custom)
+        if remote.needs_approval:
+            return OpenApproval(self.next_id("mcp_approval_request"), remote.label, remote.name)
+        return OpenMcpCall(self.next_id("mcp_call"), remote.label, remote.name)
 
 
 def _pieces(delta: MessageDelta) -> Iterator[_Piece]:

@@ -21,6 +21,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[Address]]]
 
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+FLAG = "--allowed-webhook-domains"
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
@@ -53,16 +54,19 @@ async def resolve_name(host: str, port: int) -> list[Address]:
     return [ipaddress.ip_address(entry[4][0]) for entry in found]
 
 
-async def find_target(url: str, allowed: Iterable[str], resolve: Resolve = resolve_name) -> Target:
+async def find_target(
+    url: str, allowed: Iterable[str], resolve: Resolve = resolve_name, *, flag: str = FLAG
+) -> Target:
     """Check a URL and look its host up.
 
     Arguments:
         allowed: hosts, with a port where it is not 443.
+        flag: what lists them.
 
     Raises:
         TargetError: it must not be called.
     """
-    parsed = verify_url(url, allowed)
+    parsed = verify_url(url, allowed, flag=flag)
     port = parsed.port or DEFAULT_PORTS[parsed.scheme]
     literal = address_of(parsed.host)
     addresses = [literal] if literal is not None else await resolve(parsed.host, port)
@@ -71,7 +75,7 @@ async def find_target(url: str, allowed: Iterable[str], resolve: Resolve = resol
     return Target(parsed.copy_with(host=str(addresses[0])), parsed.netloc.decode(), parsed.host)
 
 
-def verify_url(url: str, allowed: Iterable[str]) -> httpx.URL:
+def verify_url(url: str, allowed: Iterable[str], *, flag: str = FLAG) -> httpx.URL:
     """The parts of a URL that may be called as far as can be told without looking it up."""
     try:
         parsed = httpx.URL(url)
@@ -86,7 +90,7 @@ def verify_url(url: str, allowed: Iterable[str]) -> httpx.URL:
     if (parsed.host.lower(), port) not in {
         _host_and_port(entry, parsed.scheme) for entry in allowed
     }:
-        raise TargetError(f"--allowed-webhook-domains does not list {parsed.host}:{port}")
+        raise TargetError(f"{flag} does not list {parsed.host}:{port}")
     return parsed
 
 

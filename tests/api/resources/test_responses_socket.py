@@ -101,7 +101,10 @@ async def test_what_was_not_kept_is_kept_with_a_response_that_is(client: Any) ->
         ({"type": "response.create", "input": "x", "stream": True}, "stream"),
         ({"type": "response.create", "input": "x", "background": True}, "background"),
         ({"type": "response.create", "input": "x", "generate": False}, "generate"),
-        ({"type": "response.create", "input": "x", "tools": [{"type": "mcp"}]}, "tools[0].type"),
+        (
+            {"type": "response.create", "input": "x", "tools": [{"type": "web_search"}]},
+            "tools[0].type",
+        ),
     ],
 )
 async def test_what_cannot_be_is_an_error_and_the_connection_lives(

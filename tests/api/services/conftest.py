@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 from collections.abc import AsyncGenerator, Sequence
@@ -214,6 +215,121 @@ class SpeakingEngine:
         return TokenLogprobs(entry.token_id, value, 1, entry.top_token_ids, entry.top_logprobs)
 
 
+class McpWorld:
+    """An MCP server that says what it is told to, over streamable HTTP.
+
+    Attributes:
+        tools: of the server; `pages` of so many.
+        gives: the result of a call by its tool's name, or the error of JSON-RPC.
+        is_streamed: answers are events; `before` are messages that come first.
+        raw: a whole HTTP answer to a method, instead of the usual one.
+        received: headers and messages, in order.
+    """
+
+    def __init__(self) -> None:
+        self.host = ""
+        self.tools: list[dict[str, Any]] = [
+            {"name": "look", "description": "Look it up", "inputSchema": {"type": "object"}},
+            {
+                "name": "erase",
+                "inputSchema": {"type": "object"},
+                "annotations": {"readOnlyHint": False},
+            },
+            {
+                "name": "read",
+                "inputSchema": {"type": "object"},
+                "annotations": {"readOnlyHint": True},
+            },
+        ]
+        self.page_size = 100
+        self.gives: dict[str, Any] = {}
+        self.is_streamed = False
+        self.before: list[dict[str, Any]] = []
+        self.raw: dict[str, bytes] = {}
+        self.session_id: str | None = "session-1"
+        self.version = "2025-06-18"
+        self.delay_s = 0.0
+        self.serving: set[asyncio.Task[Any]] = set()
+        self.received: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}/mcp?key=in-the-query"
+
+    @property
+    def methods(self) -> list[str]:
+        """What was asked, in order."""
+        return [message.get("method", verb) for verb, _, message in self.received]
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Parameters of the calls, in order."""
+        return [each["params"] for _, _, each in self.received if each.get("method") == CALL]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.talk(reader, writer)
+        self.serving.discard(task)
+        writer.close()
+
+    async def stop(self) -> None:
+        for task in self.serving:
+            task.cancel()
+        await asyncio.gather(*self.serving, return_exceptions=True)
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                line, *rest = head.strip().split("\r\n")
+                headers = {k.lower(): v for k, v in (each.split(": ", 1) for each in rest)}
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                message = json.loads(body) if body else {}
+                self.received.append((line.split()[0], headers, message))
+                answer = await self.answer(message)
+                if not answer:
+                    break
+                writer.write(answer)
+                await writer.drain()
+
+    async def answer(self, message: dict[str, Any]) -> bytes:
+        method = message.get("method", "")
+        if method in self.raw:
+            return self.raw[method]
+        if "id" not in message or "result" in message or "error" in message:
+            return b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n"
+        if method == CALL:
+            await asyncio.sleep(self.delay_s)
+        said = {"jsonrpc": "2.0", "id": message["id"], **self.said(method, message["params"])}
+        if not self.is_streamed:
+            return self.http(json.dumps(said).encode(), "application/json")
+        lines = [f"data: {json.dumps(each)}\n\n" for each in [*self.before, said]]
+        return self.http("event: message\n".join(["", *lines]).encode(), "text/event-stream")
+
+    def http(self, body: bytes, kind: str, *more: str) -> bytes:
+        session = [] if self.session_id is None else [f"mcp-session-id: {self.session_id}"]
+        head = ["HTTP/1.1 200 OK", f"content-type: {kind}", *session, *more]
+        return "\r\n".join([*head, f"content-length: {len(body)}", "", ""]).encode() + body
+
+    def said(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        if method == "initialize":
+            return {"result": {"protocolVersion": self.version, "capabilities": {"tools": {}}}}
+        if method == "tools/list":
+            first = int(params.get("cursor", 0))
+            last = first + self.page_size
+            more = {"nextCursor": str(last)} if last < len(self.tools) else {}
+            return {"result": {"tools": self.tools[first:last], **more}}
+        given = self.gives.get(params["name"], params["arguments"])
+        if isinstance(given, dict) and ("result" in given or "error" in given):
+            return given
+        return {"result": {"content": [{"type": "text", "text": f"got {json.dumps(given)}"}]}}
+
+
+CALL = "tools/call"
+
+
 @dataclasses.dataclass
 class Speaker:
     """The services around one engine, with answers decoded."""
@@ -283,3 +399,13 @@ def speaking() -> Any:
 @pytest.fixture
 def tokenizer() -> Tokenizer:
     return TOKENIZER
+
+
+@pytest.fixture
+async def mcp_server() -> Any:
+    """A small MCP server on this machine."""
+    server = McpWorld()
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
+        server.host = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        yield server
+        await server.stop()

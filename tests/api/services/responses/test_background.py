@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -363,3 +364,57 @@ def endpoint(project_id: str) -> WebhookEndpointRow:
         secret=b"s",
         event_types=[],
     )
+
+
+@pytest.fixture
+def with_tools(asker: Any, mcp_server: Any) -> dict[str, Any]:
+    """A server with tools, and the request of a model that calls one of them, then ends."""
+    settings = dataclasses.replace(
+        asker.speaker.context.settings, allowed_mcp_domains=(mcp_server.host,)
+    )
+    asker.speaker.context = dataclasses.replace(asker.speaker.context, settings=settings)
+    generate = asker.speaker.engine.generate
+    tokenizer = asker.speaker.context.tokenizer
+
+    async def in_turns(request: Any) -> AsyncGenerator[Any, None]:
+        is_told = "<|tool|>" in tokenizer.decode(request.prompt_token_ids)
+        asker.speaker.engine.texts = ("It is warm." if is_told else CALL,)
+        async for deltas in generate(request):
+            yield deltas
+
+    asker.speaker.engine.generate = in_turns
+    tool = {"type": "mcp", "server_label": "docs", "server_url": mcp_server.url}
+    return {"background": True, "tools": [tool | {"require_approval": "never"}]}
+
+
+async def test_tools_of_servers_are_called_in_the_background(
+    asker: Any, mcp_server: Any, with_tools: dict[str, Any]
+) -> None:
+    response_id = (await asker.ask(**with_tools))["id"]
+    async with working(asker):
+        body = await until(asker, response_id, is_over)
+    assert [item["type"] for item in body["output"]] == ["mcp_list_tools", "mcp_call", "message"]
+    assert len(mcp_server.calls()) == 1
+    events = await streamed(asker, response_id)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+
+
+async def test_a_call_whose_worker_died_is_not_made_again(
+    asker: Any, mcp_server: Any, with_tools: dict[str, Any]
+) -> None:
+    mcp_server.delay_s = 60.0
+    response_id = (await asker.ask(**with_tools))["id"]
+    async with working(asker), asyncio.timeout(10):
+        while not mcp_server.calls():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    num_asked = len(mcp_server.received)
+    async with working(asker):
+        body = await until(asker, response_id, is_over)
+    assert body["status"] == "completed"
+    listed, called, _ = body["output"]
+    assert len(listed["tools"]) == 3
+    assert (called["status"], len(mcp_server.calls())) == ("failed", 1)
+    assert "second time" in called["error"]["message"]
+    assert len(mcp_server.received) <= num_asked + 1
+    events = await streamed(asker, response_id)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))

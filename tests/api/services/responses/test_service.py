@@ -267,7 +267,7 @@ async def test_truncation_drops_the_oldest_turns_and_keeps_what_the_system_said(
     [
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [LOOK, {"type": "code_interpreter", "container": {}}]}, "tools[1].type"),
-        ({"tools": [{"type": "mcp", "server_label": "x"}]}, "tools[0].type"),
+        ({"tools": [{"type": "mcp", "server_label": "x"}]}, "tools[0].server_url"),
         ({"tool_choice": {"type": "file_search"}}, "tool_choice.type"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"context_management": [{"type": "compaction"}]}, "context_management"),

@@ -8,7 +8,7 @@ from api.services.responses.snapshot import usage_body
 
 def test_usage_has_vllms_fields_beside_openais() -> None:
     body = usage_body(
-        Usage(prompt_tokens=7, completion_tokens=5, cached_tokens=4, reasoning_tokens=2)
+        [Usage(prompt_tokens=7, completion_tokens=5, cached_tokens=4, reasoning_tokens=2)]
     )
     assert body == {
         "input_tokens": 7,
@@ -27,3 +27,17 @@ def test_usage_has_vllms_fields_beside_openais() -> None:
         },
         "total_tokens": 12,
     }
+
+
+def test_turns_are_told_apart_and_the_rest_of_a_prompt_is_what_tools_gave() -> None:
+    turns = [
+        Usage(prompt_tokens=7, completion_tokens=5),
+        Usage(prompt_tokens=20, completion_tokens=3, cached_tokens=12),
+    ]
+    body = usage_body(turns)
+    assert (body["input_tokens"], body["output_tokens"], body["total_tokens"]) == (27, 8, 35)
+    assert body["input_tokens_details"]["input_tokens_per_turn"] == [7, 20]
+    assert body["input_tokens_details"]["cached_tokens_per_turn"] == [0, 12]
+    details = body["output_tokens_details"]
+    assert details["output_tokens_per_turn"] == [5, 3]
+    assert (details["tool_output_tokens"], details["tool_output_tokens_per_turn"]) == (8, [8])
