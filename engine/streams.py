@@ -1,7 +1,8 @@
 """What one request has gained and its reader has not yet taken.
 
 A slow reader costs no more than its tokens: deltas of one sequence are merged while they wait, and
-waiting ids are kept as 32-bit integers.
+waiting ids are kept as 32-bit integers. Nobody looks on while a batch is answered, so the reader of
+a request that can wait is woken for `PATIENT_TOKENS` at a time.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from engine.request import (
     TokenDelta,
     TokenLogprobs,
 )
+
+PATIENT_TOKENS = 16
+"""So many are generated in vain at most, when a stop string is among them."""
 
 EXCEPTIONS: dict[str, Callable[[ErrorInfo], Exception]] = {
     "OverloadedError": lambda e: OverloadedError(e.message, retry_after_s=e.retry_after_s or 1.0),
@@ -132,7 +136,12 @@ class RequestStream:
             self._waiting[delta.sequence_index] = _Waiting.of(delta)
         if delta.finish_reason is not None:
             self._open_sequences.discard(delta.sequence_index)
-        self._has_news.set()
+        if not self.request.can_wait or self._is_worth_a_look(delta):
+            self._has_news.set()
+
+    def _is_worth_a_look(self, delta: TokenDelta) -> bool:
+        num_waiting = len(self._waiting[delta.sequence_index].token_ids)
+        return delta.finish_reason is not None or num_waiting >= PATIENT_TOKENS
 
     def refuse(self, error: Exception) -> None:
         """End the request with an exception; only for one that has produced nothing."""

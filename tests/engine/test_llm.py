@@ -85,6 +85,12 @@ def test_a_model_without_tokenizer_is_refused_before_it_is_loaded(tmp_path, monk
         LLM(str(tmp_path))
 
 
+def test_a_chat_template_is_compiled_once(llm, monkeypatch):
+    llm.chat([{"role": "user", "content": "Hello"}], GREEDY)
+    monkeypatch.setattr("engine.llm.ChatTemplate", None)
+    assert len(llm.chat([[{"role": "user", "content": "Hello"}]] * 2, GREEDY)) == 2
+
+
 def test_a_chat_is_answered(llm):
     (output,) = llm.chat([{"role": "user", "content": "Who are you?"}], GREEDY)
     assert output.outputs[0].text

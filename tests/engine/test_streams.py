@@ -3,11 +3,12 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 
+import msgspec
 import pytest
 
 from engine.errors import EngineDiedError, OverloadedError
 from engine.request import ErrorInfo, FinishReason, Timings, TokenDelta, TokenLogprobs
-from engine.streams import RequestStream
+from engine.streams import PATIENT_TOKENS, RequestStream
 
 
 def delta(*token_ids, sequence_index=0, **fields):
@@ -39,6 +40,20 @@ async def test_times_of_the_first_token_outlast_later_deltas(stream):
     stream.push(delta(2))
     (first,) = await stream.take()
     assert first.timings == times
+
+
+async def test_a_reader_who_can_wait_is_woken_for_many_tokens_or_the_end(make_request):
+    request = msgspec.structs.replace(make_request("r", num_sequences=1), can_wait=True)
+    stream = RequestStream(request)
+    reader = asyncio.create_task(stream.take())
+    for token_id in range(PATIENT_TOKENS - 1):
+        stream.push(delta(token_id))
+        await asyncio.sleep(0)
+    assert not reader.done()
+    stream.push(delta(99))
+    assert [len(each.token_ids) for each in await reader] == [PATIENT_TOKENS]
+    stream.push(delta(1, finish_reason=FinishReason.LENGTH))
+    assert [each.token_ids for each in await stream.take()] == [(1,)]
 
 
 async def test_a_reader_waits_for_news(stream):
