@@ -8,6 +8,7 @@ import sys
 BENCHMARKS = {
     "serve": ("bench.serve.command", "load on any OpenAI endpoint: latencies, throughput, goodput"),
     "offline": ("bench.offline", "throughput of engine.LLM on prompts known beforehand"),
+    "batch": ("bench.batch.command", "a batch beside the engine alone, and beside live requests"),
     "host": ("bench.host", "host time of a step (schedule, pack, settle) without a model"),
     "kernels": (
         "bench.kernels.command",
