@@ -4,7 +4,9 @@
     {"id": "batch_req_...", "custom_id": "a",
      "response": {"status_code": 200, "request_id": "...", "body": {...}}, "error": null}
 
-A line that cannot be honoured has its error in its result, and costs no other line anything.
+A line that cannot be honoured has its error in its result, and costs no other line anything. What
+nobody knows in it, beside `body` as inside, is named in `response.warning`, or refused when fields
+are read strictly.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from api.errors import APIError, error_body
 from api.settings import ErrorFormat
 
 MAX_LINE_BYTES = 64 * 2**20
+MAX_SHOWN_NAME = 100
+MEMBERS = ("custom_id", "method", "url", "body")
 _TYPES = (("custom_id", str, "a string"), ("url", str, "a string"), ("body", dict, "an object"))
 
 
@@ -29,11 +33,13 @@ class BatchRequest:
 
     Attributes:
         custom_id: as given, in whatever type.
+        unknown: members beside those of `MEMBERS`.
     """
 
     custom_id: Any
     url: str
     body: dict[str, Any]
+    unknown: tuple[str, ...] = ()
 
 
 class LineError(Exception):
@@ -45,7 +51,7 @@ class LineError(Exception):
         self.error = error
 
 
-def parse_line(line: bytes, urls: Collection[str]) -> BatchRequest:
+def parse_line(line: bytes, urls: Collection[str], *, strict_fields: bool) -> BatchRequest:
     """A line as a request for one of `urls`.
 
     Raises:
@@ -65,7 +71,14 @@ def parse_line(line: bytes, urls: Collection[str]) -> BatchRequest:
     custom_id = fields.get("custom_id")
     if fault := _find_fault(fields, urls):
         raise LineError(custom_id, fault)
-    return BatchRequest(custom_id, fields["url"], fields["body"])
+    unknown = tuple(name for name in fields if name not in MEMBERS)
+    if strict_fields and unknown:
+        raise LineError(custom_id, _unknown(unknown[0][:MAX_SHOWN_NAME]))
+    return BatchRequest(custom_id, fields["url"], fields["body"], unknown)
+
+
+def _unknown(name: str) -> APIError:
+    return APIError(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
 
 
 def _find_fault(fields: dict[str, Any], urls: Collection[str]) -> APIError | None:

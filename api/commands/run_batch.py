@@ -27,6 +27,7 @@ import msgspec
 from api.app import create_app, make_state
 from api.batch_lines import LineError, parse_line, result_of, result_of_error
 from api.flags.parser import Choices, FlagParser, UsageError, parse_choices
+from api.http.noted_fields import warning_of
 from api.model.names import model_names
 from api.serve import (
     EXIT_FAILURE,
@@ -37,7 +38,7 @@ from api.serve import (
     load_text_of_folder,
     start_engine_process,
 )
-from api.settings import ErrorFormat
+from api.settings import ServerSettings
 from engine.errors import EngineError, SetupError
 from engine.weights.source import verify_model_is_there
 
@@ -106,9 +107,9 @@ async def run_batch(
         verify_model_is_there(batch.choices.engine.model)
         with batch.input_path.open("rb") as source, _whole_or_none(batch.output_path) as sink:
             async with _client(batch.choices, start_engine, load_text) as (client, num_at_once):
-                style = batch.choices.server.error_format
+                settings = batch.choices.server
                 lines = (line for line in source if line.strip())
-                tasks = (asyncio.create_task(answer_line(one, client, style)) for one in lines)
+                tasks = (asyncio.create_task(answer_line(one, client, settings)) for one in lines)
                 await _write_all(tasks, sink, num_at_once, report)
     except (SetupError, EngineError, OSError) as error:
         log.error("%s", error)
@@ -154,15 +155,16 @@ async def _write_all(
             task.cancel()
 
 
-async def answer_line(line: bytes, client: httpx.AsyncClient, style: ErrorFormat) -> Result:
+async def answer_line(line: bytes, client: httpx.AsyncClient, settings: ServerSettings) -> Result:
     """The result of one line, and whether it is an answer."""
     try:
-        request = parse_line(line, URLS)
+        request = parse_line(line, URLS, strict_fields=settings.strict_fields)
     except LineError as failure:
-        return result_of_error(failure, style), False
+        return result_of_error(failure, settings.error_format), False
     answer = await client.post(request.url, json=request.body, timeout=None)
     request_id = answer.headers["x-request-id"]
-    told = answer.headers.get("warning")
+    of_line = warning_of(request.unknown) if request.unknown else None
+    told = ", ".join(filter(None, (of_line, answer.headers.get("warning")))) or None
     result = result_of(request.custom_id, answer.status_code, request_id, answer.json(), told)
     return result, answer.status_code == http.HTTPStatus.OK
 

@@ -10,15 +10,15 @@ URLS = frozenset({"/v1/completions"})
 GOOD = {"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {"prompt": "x"}}
 
 
-def refusal(line: object) -> LineError:
+def refusal(line: object, *, strict_fields: bool = False) -> LineError:
     raw = line if isinstance(line, bytes) else json.dumps(line).encode()
     with pytest.raises(LineError) as caught:
-        parse_line(raw, URLS)
+        parse_line(raw, URLS, strict_fields=strict_fields)
     return caught.value
 
 
 def test_a_line_is_a_request():
-    request = parse_line(json.dumps(GOOD).encode(), URLS)
+    request = parse_line(json.dumps(GOOD).encode(), URLS, strict_fields=True)
     assert (request.custom_id, request.url, request.body) == (
         "a",
         "/v1/completions",
@@ -40,6 +40,14 @@ def test_a_line_is_a_request():
 )
 def test_what_a_batch_does_not_do_is_named(changes, param):
     assert refusal({**GOOD, **changes}).error.param == param
+
+
+def test_members_of_a_line_that_nobody_knows_are_noted_or_refused():
+    given = {**GOOD, "priority": 1, "foo": 2}
+    request = parse_line(json.dumps(given).encode(), URLS, strict_fields=False)
+    assert request.unknown == ("priority", "foo")
+    error = refusal(given, strict_fields=True).error
+    assert (error.status, error.param, error.code) == (400, "priority", "unknown_parameter")
 
 
 @pytest.mark.parametrize("line", [b"{", b"[]", b"\xff", b'{"a": NaN}', b"1" * 10])

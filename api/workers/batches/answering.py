@@ -72,7 +72,9 @@ class Answerer:
         """The result of a line; waits as long as the server has no room for it."""
         request_id = f"req_{uuid.uuid4().hex}"
         try:
-            request = await parse(line, self._endpoint)
+            request = await parse(
+                line, self._endpoint, strict_fields=self._context.settings.strict_fields
+            )
         except LineError as failure:
             return self._refused(line_index, failure.custom_id, request_id, failure.error)
         wait_s = RETRY_S
@@ -85,7 +87,7 @@ class Answerer:
                 log.exception("a line of a batch failed")
                 told = server_error()
             else:
-                return _answered(line_index, request.custom_id, request_id, answer)
+                return _answered(line_index, request, request_id, answer)
             if told.status not in RETRY_STATUSES:
                 return self._refused(line_index, request.custom_id, request_id, told)
             await asyncio.sleep(wait_s)
@@ -127,15 +129,15 @@ def expired_line(custom_id: Any) -> bytes:
     return _line(custom_id, None, error)
 
 
-def _answered(line_index: int, custom_id: Any, request_id: str, answer: Answer) -> Result:
-    unknown = answer.unknown_fields
+def _answered(line_index: int, request: BatchRequest, request_id: str, answer: Answer) -> Result:
+    unknown = (*request.unknown, *answer.unknown_fields)
     response = {
         "status_code": 200,
         "request_id": request_id,
         "body": orjson.Fragment(answer.body),
     } | warned(warning_of(unknown) if unknown else None)
     usage = usage_of(orjson.loads(answer.body))
-    return Result(line_index, True, _line(custom_id, response, None), usage)
+    return Result(line_index, True, _line(request.custom_id, response, None), usage)
 
 
 def usage_of(body: dict[str, Any]) -> dict[str, int]:

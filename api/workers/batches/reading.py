@@ -60,20 +60,20 @@ async def split_lines(pieces: AsyncIterator[bytes]) -> AsyncGenerator[Line]:
         yield index, bytes(rest)
 
 
-async def parse(line: bytes, endpoint: str) -> BatchRequest:
+async def parse(line: bytes, endpoint: str, *, strict_fields: bool) -> BatchRequest:
     """A line as a request for the batch's endpoint. Raises LineError."""
     if len(line) <= SMALL_BODY_BYTES:
-        request = parse_line(line, (endpoint,))
+        request = parse_line(line, (endpoint,), strict_fields=strict_fields)
     else:
-        request = await asyncio.to_thread(_parse_large, line, endpoint)
+        request = await asyncio.to_thread(_parse_large, line, endpoint, strict_fields)
     if endpoint == RESPONSES and request.body.get("request_id") is not None:
         raise LineError(request.custom_id, OWN_ID)
     return request
 
 
-def _parse_large(line: bytes, endpoint: str) -> BatchRequest:
+def _parse_large(line: bytes, endpoint: str, strict_fields: bool) -> BatchRequest:
     try:
         verify_complexity(line)
     except APIError as error:
         raise LineError(None, error) from None
-    return parse_line(line, (endpoint,))
+    return parse_line(line, (endpoint,), strict_fields=strict_fields)

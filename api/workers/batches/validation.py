@@ -69,7 +69,7 @@ async def _look_at(
     context: ServerContext, endpoint: str, line: bytes, findings: Findings, seen: set[bytes]
 ) -> None:
     """Raises LineError."""
-    request = await parse(line, endpoint)
+    request = await parse(line, endpoint, strict_fields=context.settings.strict_fields)
     custom_id = str(request.custom_id)
     if len(custom_id) > MAX_CUSTOM_ID:
         raise LineError(

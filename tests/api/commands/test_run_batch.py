@@ -44,7 +44,7 @@ def test_a_file_is_answered_in_its_order_and_bad_lines_have_their_errors(tmp_pat
         "{this is no JSON",
         line("wrong", prompt="servax", temperature=9),
         line("elsewhere", "/v1/audio/speech", input="x"),
-        line("last", prompt="servax", max_tokens=1, foo=1),
+        line("last", prompt="servax", max_tokens=1, foo=1)[:-1] + ', "priority": 2}',
     ]  # fmt: skip
     source, sink = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text("\n".join(lines) + "\n\n")
@@ -62,7 +62,9 @@ def test_a_file_is_answered_in_its_order_and_bad_lines_have_their_errors(tmp_pat
     assert [each["response"]["status_code"] for each in results] == [200, 200, 400, 400, 400, 200]
     assert results[0]["response"]["body"]["usage"]["completion_tokens"] == 24
     assert results[3]["error"]["error"]["param"] == "temperature"
-    assert results[5]["response"]["warning"].endswith('no effect: foo"')
+    of_line, of_body = results[5]["response"]["warning"].split(", ")
+    assert of_line.endswith('no effect: priority"')
+    assert of_body.endswith('no effect: foo"')
     assert "warning" not in results[0]["response"]
     assert not list(tmp_path.glob("*.part"))
 

@@ -111,6 +111,26 @@ async def test_unknown_fields_of_a_line_are_named_beside_its_answer(world, endpo
     assert "warning" not in plain["response"]
 
 
+async def test_unknown_members_beside_the_body_are_named_too(world):
+    world.hire()
+    batch = await world.create(jsonl({**line("a", foo=1), "priority": 2}))
+    done = await world.ended(batch)
+    (named,) = await world.results(done["output_file_id"])
+    assert named["response"]["warning"].endswith('no effect: priority, foo"')
+
+
+async def test_unknown_members_beside_the_body_fail_a_batch_with_strict_fields(
+    services_world, storage
+):
+    world = World(services_world.make_speaker("hello world", strict_fields=True), storage)
+    runner = world.hire()
+    done = await world.ended(await world.create(jsonl(line("a"), {**line("b"), "priority": 2})))
+    (error,) = done["errors"]["data"]
+    assert (done["status"], error["code"]) == ("failed", "unknown_parameter")
+    assert (error["line"], error["param"]) == (2, "priority")
+    await runner.stop(0)
+
+
 async def test_unknown_fields_of_a_line_are_its_error_with_strict_fields(
     services_world, storage, monkeypatch
 ):
