@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rig_gpu import compile_for_h100, h100_devices
 from step_world import BUCKETS, NUM_DEVICES, make_model_sampler, make_model_step, matrix
+
+from models.layers.embedding import rows_of
 
 TEMPORARY_BYTES = 512 << 20
 SHARDED_TEMPORARY_BYTES = 1536 << 20
@@ -54,3 +60,12 @@ def test_the_sampler_on_an_h100_cuts_in_its_own_kernel_and_keeps_its_state_in_pl
     assert sum("threshold_cut" in kernel.name for kernel in facts.kernels) == 2
     budget = SHARDED_TEMPORARY_BYTES if model in NUM_DEVICES else TEMPORARY_BYTES
     assert not facts.faults(kv_shape=step.kv_shape, kv_bytes=step.kv_bytes, temp_budget=budget)
+
+
+def test_devices_that_share_a_table_do_not_gather_it_for_a_single_token() -> None:
+    mesh = Mesh(np.array(h100_devices(8)), ("model",))
+    by_rows, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("model",), ()))
+    table = jax.ShapeDtypeStruct((128256, 1024), jnp.bfloat16, sharding=by_rows)
+    token = jax.ShapeDtypeStruct((1,), jnp.int32, sharding=everywhere)
+    _, facts = compile_for_h100(rows_of, table, token, out_shardings=everywhere)
+    assert facts.temp_bytes < 1 << 20
