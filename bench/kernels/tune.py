@@ -39,11 +39,15 @@ def candidates(head_dim: int) -> Iterable[tuple[str, dict[str, int]]]:
 
 
 def _fits(head_dim: int, tile: int, stages: int) -> bool:
-    from pallas_kernels.paged_attention.gpu.tuning import ELEMENT_BYTES, MATMUL_ROWS, SHARED_BYTES
+    from pallas_kernels.paged_attention.gpu.tuning import (
+        ELEMENT_BYTES,
+        MATMUL_ROWS,
+        SHARED_BYTES,
+        STAGED_BYTES,
+    )
 
     queries = 2 * MATMUL_ROWS * head_dim * ELEMENT_BYTES
-    staged = MATMUL_ROWS * 64 * 4
-    return 2 * stages * tile * head_dim * ELEMENT_BYTES + queries + staged <= SHARED_BYTES
+    return 2 * stages * tile * head_dim * ELEMENT_BYTES + queries + STAGED_BYTES <= SHARED_BYTES
 
 
 def measure_sizes(load: Load, sizes: dict[str, int]) -> dict[str, Any]:

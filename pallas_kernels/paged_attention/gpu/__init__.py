@@ -19,6 +19,7 @@ from pallas_kernels.paged_attention.gpu.supported import supports
 from pallas_kernels.paged_attention.gpu.tuning import (
     KernelShape,
     max_splits,
+    most_pieces,
     num_multiprocessors,
     tuning,
 )
@@ -113,14 +114,16 @@ def _attend_rows(
     group = num_heads // num_kv_heads
     sizes = tuning(head_dim, group, page_size, num_kv_heads)
     missing = -group % GROUP_MULTIPLE
+    num_stored = combine.stored_group(group, head_dim)
     row_tokens = page_table_RP.shape[1] * page_size
     splits = work_list.split_rows(
         kv_lens_R,
         tile=sizes.decode_tile,
         window=scoring.window,
         split_tiles=sizes.split_tokens // sizes.decode_tile,
+        most_pieces=most_pieces(num_kv_heads),
         max_splits=max_splits(
-            num_rows, row_tokens, sizes.split_tokens, num_kv_heads, group + missing, head_dim
+            num_rows, row_tokens, sizes.split_tokens, num_kv_heads, num_stored, head_dim
         ),
     )
     q_RKGH = q_RQH.reshape(num_rows, num_kv_heads, group, head_dim)
@@ -130,12 +133,13 @@ def _attend_rows(
         page_table_RP,
         splits,
         scoring=scoring,
+        stored_group=num_stored,
         shape=KernelShape(sizes.decode_tile, sizes.decode_stages, num_blocks),
         interpret=interpret,
     )
     sinks_KG = jnp.pad(
         sinks_Q.reshape(num_kv_heads, group),
-        ((0, 0), (0, missing)),
+        ((0, 0), (0, num_stored - group)),
         constant_values=softmax.LOWEST,
     )
     o_RKGH = combine.combine(

@@ -23,8 +23,9 @@ from pallas_kernels.paged_attention.gpu.mosaic import (
     kernel_options,
 )
 
-LARGEST_CHUNK = 512
-"""Elements of the heads of one block: four a thread."""
+LARGEST_CHUNK = 256
+"""Elements of the heads of one block, two a thread. More would leave a long row that is alone in
+its step to fewer blocks, fewer would make more blocks than run at once of many short rows."""
 
 PLACES_AT_ONCE = 8
 """Pieces whose loads are in flight together."""
@@ -46,32 +47,37 @@ def combine(
         o_WKGH, max_WKM, sum_WKM: what `decode.attend_splits` returns.
         starts_R1: row r has the pieces `[starts[r], starts[r + 1])`.
         sinks_KG: float32 sinks in log2, `softmax.LOWEST` for none; the group padded as in `o`.
-        group: query heads of a KV head before padding.
+        group: query heads of a KV head before padding to `stored_group`.
 
     Returns:
         bfloat16 `[R, K, group, H]`.
     """
-    num_places, num_kv_heads, padded_group, head_dim = o_WKGH.shape
+    num_places, num_kv_heads, num_stored, head_dim = o_WKGH.shape
     num_rows = starts_R1.shape[0] - 1
     heads = _heads_of_a_block(group, head_dim)
-    num_chunks = -(-group // heads)
     body = functools.partial(
         _combine_kernel, ops=Ops(interpret is not None), heads=heads, head_dim=head_dim
     )
     body.__name__ = "decode_combine"  # pyright: ignore[reportAttributeAccessIssue]
-    shape = (num_rows, num_kv_heads, num_chunks * heads * head_dim)
+    shape = (num_rows, num_kv_heads, num_stored * head_dim)
     call = plgpu.kernel(
         body,
         out_type=jax.ShapeDtypeStruct(shape, jnp.bfloat16),
-        grid=(num_rows, num_kv_heads, num_chunks),
+        grid=(num_rows, num_kv_heads, num_stored // heads),
         grid_names=("row", "head", "chunk"),
         num_threads=1,
         thread_name="warpgroup",
         **kernel_options(interpret),
     )
-    o_WKX = o_WKGH.reshape(num_places, num_kv_heads, padded_group * head_dim)
+    o_WKX = o_WKGH.reshape(num_places, num_kv_heads, num_stored * head_dim)
     o_RKX = call(o_WKX, max_WKM, sum_WKM, starts_R1, sinks_KG)
     return o_RKX.reshape(num_rows, num_kv_heads, -1, head_dim)[:, :, :group]
+
+
+def stored_group(group: int, head_dim: int) -> int:
+    """Query heads of a KV head that pieces have places for: whole blocks of them."""
+    heads = _heads_of_a_block(group, head_dim)
+    return -(-group // heads) * heads
 
 
 def _heads_of_a_block(group: int, head_dim: int) -> int:

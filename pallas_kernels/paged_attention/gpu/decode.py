@@ -47,6 +47,7 @@ def attend_splits(
     page_table_RP: jax.Array,
     splits: Splits,
     *,
+    stored_group: int,
     scoring: Scoring,
     shape: KernelShape,
     interpret: Interpreter = None,
@@ -55,12 +56,14 @@ def attend_splits(
 
     Args:
         q_RKGH: bfloat16 queries, the group padded to a multiple of 8 (at most 64).
+        stored_group: G of the results: the group padded as `combine` wants it, no more than in `q`.
 
     Returns:
         Float32 weighted values `[W, K, G, H]`, and, `[W, K, 64]`, the largest score (in log2) and
         the sum of weights of each query of the group. Unused places are not written.
     """
-    _, num_kv_heads, group, head_dim = q_RKGH.shape
+    _, num_kv_heads, _, head_dim = q_RKGH.shape
+    columns = math.gcd(head_dim, COLUMNS)
     num_places = splits.items_W4.shape[0]
     body = functools.partial(
         _attend_splits_kernel, ops=Ops(interpret is not None), scoring=scoring, shape=shape
@@ -70,7 +73,7 @@ def attend_splits(
     call = plgpu.kernel(
         body,
         out_type=(
-            jax.ShapeDtypeStruct((num_places, num_kv_heads, group, head_dim), jnp.float32),
+            jax.ShapeDtypeStruct((num_places, num_kv_heads, stored_group, head_dim), jnp.float32),
             per_query,
             per_query,
         ),
@@ -78,7 +81,7 @@ def attend_splits(
             matmul_operand((QUERY_BUFFERS, MATMUL_ROWS, head_dim), q_RKGH.dtype),
             plgpu.Barrier(num_barriers=QUERY_BUFFERS),
             plgpu.Barrier(num_barriers=QUERY_BUFFERS),
-            plgpu.SMEM((MATMUL_ROWS, math.gcd(head_dim, COLUMNS)), jnp.float32),
+            plgpu.SMEM((_store_buffers(head_dim, columns), MATMUL_ROWS, columns), jnp.float32),
             *tiles.ring_types(pages_N2KZH, shape.tile, shape.stages, num_readers=1),
             *tiles.ring_types(pages_N2KZH, shape.tile, shape.stages, num_readers=1),
             *wide_types(pages_N2KZH, shape.tile),
@@ -167,6 +170,7 @@ def _attend_splits_kernel(*all_refs: Ref, ops: Ops, scoring: Scoring, shape: Ker
         plgpu.set_max_registers(COMPUTING_REGISTERS, action="increase")
         attend_item = functools.partial(_attend_item, refs, mine, ops, scoring)
         lax.fori_loop(0, num_mine, attend_item, jnp.int32(0))
+        plgpu.wait_smem_to_gmem(0)
 
     @pl.when(lax.axis_index("warpgroup") == 1)
     def load() -> None:
@@ -255,7 +259,7 @@ def _load_item(refs: _Refs, mine: _Share, index: jax.Array, num_before: jax.Arra
         plgpu.barrier_wait(refs.q_free.at[buffer])
 
     # The rest of the 64 rows is never written: rows of a matmul do not mix.
-    own_rows = refs.q_smem.at[buffer, pl.ds(0, refs.o.shape[2])]
+    own_rows = refs.q_smem.at[buffer, pl.ds(0, refs.q.shape[2])]
     plgpu.copy_gmem_to_smem(refs.q.at[row, head], own_rows, refs.q_full.at[buffer])
     source = Source(refs.pages, refs.table, row, head)
 
@@ -268,13 +272,22 @@ def _load_item(refs: _Refs, mine: _Share, index: jax.Array, num_before: jax.Arra
     return num_before + end - first
 
 
+def _store_buffers(head_dim: int, columns: int) -> int:
+    """Buffers that results leave through: two if the parts of a piece take turns evenly."""
+    return 1 + (head_dim // columns + 1) % 2
+
+
 def _store(o_MH: jax.Array, o_ref: Ref, o_smem: Ref) -> None:
-    """Write the first rows of a tile to `o_ref [G, H]`, a few columns at a time."""
+    """Start to write the first rows of a tile to `o_ref [G, H]`, a few columns at a time.
+
+    Nobody waits for the end of it: the next piece is computed meanwhile.
+    """
     group, head_dim = o_ref.shape
-    columns = o_smem.shape[1]
-    for column in range(0, head_dim, columns):
-        o_smem[...] = o_MH[:, column : column + columns]
+    num_buffers, _, columns = o_smem.shape
+    for part in range(head_dim // columns):
+        buffer = o_smem.at[part % num_buffers]
+        plgpu.wait_smem_to_gmem(num_buffers - 1, wait_read_only=True)
+        buffer[...] = o_MH[:, part * columns : (part + 1) * columns]
         plgpu.commit_smem()
-        plgpu.copy_smem_to_gmem(o_smem.at[pl.ds(0, group)], o_ref.at[:, pl.ds(column, columns)])
-        plgpu.wait_smem_to_gmem(0, wait_read_only=True)
-    plgpu.wait_smem_to_gmem(0)
+        place = o_ref.at[:, pl.ds(part * columns, columns)]
+        plgpu.copy_smem_to_gmem(buffer.at[pl.ds(0, group)], place)

@@ -10,8 +10,11 @@ from typing import Any
 
 import jax
 
-SHARED_BYTES = 232_448 - 4_096
+SHARED_BYTES = 232_448 - 2_048
 """Shared memory of a block on Hopper, less what barriers and reductions take."""
+
+STAGED_BYTES = 2 * 64 * 64 * 4
+"""Of results on their way out, at most."""
 
 PARTIAL_BYTES = 32 * 2**20
 """Memory for the pieces of split rows, beside one piece a row."""
@@ -77,8 +80,7 @@ def tuning(head_dim: int, group: int, page_size: int, num_kv_heads: int) -> Tuni
     if known is not None:
         return known
     queries = 2 * MATMUL_ROWS * head_dim * ELEMENT_BYTES
-    staged = MATMUL_ROWS * 64 * 4
-    left = SHARED_BYTES - queries - staged
+    left = SHARED_BYTES - queries - STAGED_BYTES
     prefill_tile = 128 if head_dim <= 128 else 64
 
     def stages(tile: int, most: int) -> int:
@@ -94,12 +96,20 @@ def tuning(head_dim: int, group: int, page_size: int, num_kv_heads: int) -> Tuni
     )
 
 
+def most_pieces(num_kv_heads: int) -> int:
+    """Pieces of one row: those of all its KV heads fill the chip once or twice.
+
+    More would fill it no better, and be joined one after another.
+    """
+    return 32 if num_kv_heads >= 4 else 64
+
+
 def max_splits(  # noqa: PLR0917
     num_rows: int,
     row_tokens: int,
     split_tokens: int,
     num_kv_heads: int,
-    padded_group: int,
+    stored_group: int,
     head_dim: int,
 ) -> int:
     """Places for pieces of decode rows.
@@ -107,6 +117,6 @@ def max_splits(  # noqa: PLR0917
     Args:
         row_tokens: tokens that a row's page table can name.
     """
-    piece_bytes = num_kv_heads * (padded_group * head_dim + 2 * MATMUL_ROWS) * 4
-    most = num_rows * -(-row_tokens // split_tokens)
+    piece_bytes = num_kv_heads * (stored_group * head_dim + 2 * MATMUL_ROWS) * 4
+    most = num_rows * min(-(-row_tokens // split_tokens), most_pieces(num_kv_heads))
     return max(num_rows, min(most, num_rows + PARTIAL_BYTES // piece_bytes))

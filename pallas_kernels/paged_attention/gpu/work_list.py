@@ -16,6 +16,9 @@ from pallas_kernels.paged_attention.gpu.mosaic import LOAD_ROWS
 ROW, FIRST, END, KV_LEN = 0, 1, 2, 3
 """Columns of `Splits.items_W4`."""
 
+NUM_DOUBLINGS = 16
+"""Sizes that pieces may have."""
+
 
 class Splits(NamedTuple):
     """The pages of every decode row cut into pieces, one after another. All int32.
@@ -32,9 +35,15 @@ class Splits(NamedTuple):
 
 
 def split_rows(
-    kv_lens_R: jax.Array, *, tile: int, window: int, split_tiles: int, max_splits: int
+    kv_lens_R: jax.Array,
+    *,
+    tile: int,
+    window: int,
+    split_tiles: int,
+    most_pieces: int,
+    max_splits: int,
 ) -> Splits:
-    """Cut rows into pieces of `split_tiles` tiles of `tile` tokens.
+    """Cut rows into pieces of `split_tiles` tiles of `tile` tokens, long rows into longer ones.
 
     Where a row is cut depends on its own length alone, so its result has the same bits in any
     batch. Only if the pieces of all rows do not fit `max_splits` places are they made longer, by
@@ -43,19 +52,20 @@ def split_rows(
     Args:
         kv_lens_R: tokens in pages, 0 for rows that take no part.
         window: as in `reference.attend`; tiles that no query sees are left out.
+        most_pieces: of one row; its pieces are doubled until they are no more.
         max_splits: places of the list, at least one a row.
     """
     first_R = first_tile(kv_lens_R - 1, tile, window)
     end_R = (kv_lens_R + tile - 1) // tile
     num_tiles_R = jnp.where(kv_lens_R > 0, end_R - first_R, 0)
-    pieces_R = _fitting(num_tiles_R, split_tiles, max_splits)
-    ends_R = jnp.cumsum(-(-num_tiles_R // pieces_R), dtype=jnp.int32)
+    size_R = _fitting(num_tiles_R, _doubled(num_tiles_R, split_tiles, most_pieces), max_splits)
+    ends_R = jnp.cumsum(-(-num_tiles_R // size_R), dtype=jnp.int32)
     starts_R1 = jnp.pad(ends_R, (1, 0))
     place_W = jnp.arange(max_splits, dtype=jnp.int32)
     row_W = jnp.searchsorted(ends_R, place_W, side="right", method="compare_all")
     row_W = jnp.minimum(row_W.astype(jnp.int32), kv_lens_R.shape[0] - 1)
-    first_W = first_R[row_W] + (place_W - starts_R1[row_W]) * pieces_R
-    end_W = jnp.minimum(first_W + pieces_R, end_R[row_W])
+    first_W = first_R[row_W] + (place_W - starts_R1[row_W]) * size_R[row_W]
+    end_W = jnp.minimum(first_W + size_R[row_W], end_R[row_W])
     items_W4 = jnp.stack([row_W, first_W, end_W, kv_lens_R[row_W]], axis=1)
     is_used_W = place_W < ends_R[-1]
     return Splits(jnp.where(is_used_W[:, None], items_W4, 0), ends_R[-1:], starts_R1)
@@ -68,11 +78,19 @@ def first_tile(position_X: jax.Array, tile: int, window: int) -> jax.Array:
     return jnp.maximum(position_X - window + 1, 0) // tile
 
 
-def _fitting(num_tiles_R: jax.Array, split_tiles: int, max_splits: int) -> jax.Array:
-    """Tiles of a piece: `split_tiles`, or the smallest doubling of it whose pieces fit."""
-    sizes_X = split_tiles * 2 ** jnp.arange(16, dtype=jnp.int32)
-    needed_X = jnp.sum(-(-num_tiles_R[None, :] // sizes_X[:, None]), axis=1, dtype=jnp.int32)
-    return sizes_X[jnp.argmax(needed_X <= max_splits)]
+def _doubled(num_tiles_R: jax.Array, split_tiles: int, most_pieces: int) -> jax.Array:
+    """Tiles of a piece of each row: `split_tiles` doubled until the row has few enough of them."""
+    sizes_X = split_tiles * 2 ** jnp.arange(NUM_DOUBLINGS, dtype=jnp.int32)
+    is_few_RX = num_tiles_R[:, None] <= most_pieces * sizes_X[None, :]
+    return sizes_X[jnp.argmax(is_few_RX, axis=1)]
+
+
+def _fitting(num_tiles_R: jax.Array, size_R: jax.Array, max_splits: int) -> jax.Array:
+    """Tiles of a piece of each row: `size_R`, or the smallest doubling of all that fits."""
+    factor_X = 2 ** jnp.arange(NUM_DOUBLINGS, dtype=jnp.int32)
+    sizes_XR = factor_X[:, None] * size_R[None, :]
+    needed_X = jnp.sum(-(-num_tiles_R[None, :] // sizes_XR), axis=1, dtype=jnp.int32)
+    return size_R * factor_X[jnp.argmax(needed_X <= max_splits)]
 
 
 class QueryTiles(NamedTuple):

@@ -56,8 +56,14 @@ MIXED_ROWS = [(70, 70), (130, 5), (66, 1), (64, 2), (1, 1)]
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"window": 64}, {"window": 3, "softcap": 2.0}, {"sinks_Q": SINKS}],
-    ids=["plain", "window of a page", "window and softcap", "sinks"],
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"window": 64}, id="window of a page", marks=pytest.mark.slow),
+        pytest.param(
+            {"window": 3, "softcap": 2.0, "sinks_Q": SINKS}, id="window, softcap and sinks"
+        ),
+        pytest.param({"sinks_Q": SINKS}, id="sinks", marks=pytest.mark.slow),
+    ],
 )
 def test_a_mixed_batch_equals_the_reference(options):
     world = make_world(MIXED_ROWS, num_tokens=96, num_rows=6)
@@ -99,6 +105,17 @@ def test_no_race_is_found_in_a_mixed_batch():
     assert difference(world, is_decode=False, detect_races=True, num_blocks=2) < TOLERANCE
 
 
+def test_a_row_of_more_pieces_than_are_joined_at_once_equals_the_reference():
+    world = make_world([(64 * 10 - 5, 1), (70, 1)], num_tokens=2)
+    assert difference(world, is_decode=True) < TOLERANCE
+
+
+def test_a_row_cut_into_longer_pieces_equals_the_reference(monkeypatch):
+    monkeypatch.setattr(gpu, "most_pieces", lambda _: 2)
+    world = make_world([(64 * 5, 1), (70, 1)], num_tokens=2)
+    assert difference(world, is_decode=True) < TOLERANCE
+
+
 def test_blocks_share_the_work():
     world = make_world([(150, 1), (64, 1)], num_tokens=2)
     assert difference(world, is_decode=True, num_blocks=3) < TOLERANCE
@@ -119,7 +136,9 @@ def test_a_row_has_the_same_bits_in_any_batch():
     assert np.array_equal(among.attend(is_decode=True)[0], alone.attend(is_decode=True)[0])
 
 
-@pytest.mark.parametrize("kv_dtype", ["float8_e4m3fn", "float8_e5m2", "int8"])
+@pytest.mark.parametrize(
+    "kv_dtype", ["float8_e4m3fn", pytest.param("float8_e5m2", marks=pytest.mark.slow), "int8"]
+)
 def test_8_bit_pages_are_read_as_the_reference_reads_them(kv_dtype):
     rows = [(1, 1), (65, 1), (150, 1)]
     world = make_world(rows, num_tokens=4, num_heads=4, num_kv_heads=2, num_rows=4)
@@ -128,7 +147,7 @@ def test_8_bit_pages_are_read_as_the_reference_reads_them(kv_dtype):
     assert difference(world, is_decode=False, window=60) < TOLERANCE
 
 
-@pytest.mark.parametrize("head_dim", [96, 128])
+@pytest.mark.parametrize("head_dim", [pytest.param(96, marks=pytest.mark.slow), 128])
 def test_8_bit_pages_of_other_heads(head_dim):
     world = with_8_bits(make_world([(66, 66)], num_tokens=66, head_dim=head_dim), "float8_e4m3fn")
     assert difference(world, is_decode=False) < TOLERANCE

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from pallas_kernels.paged_attention.gpu import kv_page_bytes, make_kv_pages, supports, work_list
+from pallas_kernels.paged_attention.gpu.tuning import max_splits, most_pieces, tuning
 from pallas_kernels.paged_attention.gpu.work_list import END, FIRST, ROW
 
 
-def split(kv_lens, *, window=0, max_splits=64):
+def split(kv_lens, *, window=0, most_pieces=64, max_splits=64):
     return work_list.split_rows(
         jnp.asarray(kv_lens, jnp.int32),
         tile=64,
         window=window,
         split_tiles=2,
+        most_pieces=most_pieces,
         max_splits=max_splits,
     )
 
@@ -46,6 +48,24 @@ def test_pieces_are_made_longer_until_they_fit():
     splits = split([64 * 40, 64 * 40], max_splits=7)
     assert len(tiles_of(splits)) == 80
     assert int(splits.count_1[0]) == 6  # 16 tiles a piece: 3 a row
+
+
+def test_a_long_row_is_cut_into_longer_pieces_and_its_neighbours_are_not():
+    splits = split([64 * 17, 64 * 4], most_pieces=4)
+    assert tiles_of(splits) == [(0, t) for t in range(17)] + [(1, t) for t in range(4)]
+    assert np.asarray(splits.starts_R1).tolist() == [0, 3, 5]  # pieces of 8 tiles, and of 2
+
+
+def test_the_most_pieces_of_a_row_are_not_too_many():
+    assert np.asarray(split([64 * 8], most_pieces=4).starts_R1).tolist() == [0, 4]
+
+
+@pytest.mark.parametrize(("num_kv_heads", "tokens"), [(8, 32768), (1, 32768), (4, 131072)])
+def test_the_list_has_a_place_for_every_piece_of_a_long_row(num_kv_heads, tokens):
+    sizes = tuning(128, 4, 64, num_kv_heads)
+    places = max_splits(1, tokens, sizes.split_tokens, num_kv_heads, 4, 128)
+    splits = split([tokens], most_pieces=most_pieces(num_kv_heads), max_splits=places)
+    assert int(splits.count_1[0]) == places == most_pieces(num_kv_heads)
 
 
 def tiled(starts, lengths, num_tokens):
