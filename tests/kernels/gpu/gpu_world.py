@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +26,28 @@ TOLERANCE = 0.02
 """bfloat16 weights and results against float32: values reach 4, an error of 1e-2 is rounding."""
 
 
+ARRAYS = {"q_TQH", "kv", "batch", "scales", "sinks_Q", "kv_lens_R", "query_starts_R1"}
+"""Arguments of work lists and of the reference that are arrays."""
+
+
 class RaceFound(AssertionError):
     """A kernel whose warpgroups do not wait for each other."""
+
+
+@contextlib.contextmanager
+def _work_lists_compiled():
+    """Work lists compiled as one: operation by operation they take as long as the kernels."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("split_rows", "tile_queries"):
+            patch.setattr(gpu.work_list, name, _compiled(getattr(gpu.work_list, name)))
+        yield
+
+
+@functools.cache
+def _compiled(function):
+    """`function` compiled for its arrays; its other arguments are part of the program."""
+    names = list(inspect.signature(function).parameters)
+    return jax.jit(function, static_argnames=set(names) - ARRAYS)
 
 
 @contextlib.contextmanager
@@ -74,7 +96,8 @@ class World:
             RaceFound: with `detect_races`, a kernel has a race.
         """
         mosaic.reset_interpreter()
-        with _every_kernel_watched() if detect_races else contextlib.nullcontext():
+        watch = _every_kernel_watched() if detect_races else contextlib.nullcontext()
+        with _work_lists_compiled(), watch:
             o_TQH = gpu.attend(
                 self.q_TQH,
                 self.pages,
@@ -97,7 +120,7 @@ class World:
         kv = PlainPages(*(by_slot[:, which].reshape(shape) for which in (0, 1)), dtype)
         options = {"scale": self.scale, "scales": self.scales, **options}
         q_TQH = jnp.where(jnp.isnan(self.q_TQH), 0, self.q_TQH)
-        o_TQH = np.asarray(reference.attend(q_TQH, kv, self.batch, **options))
+        o_TQH = np.asarray(_compiled(reference.attend)(q_TQH, kv, self.batch, **options))
         if sinks_Q is None:
             return o_TQH
         return o_TQH * self._weight_without_sink(sinks_Q, options)[:, :, None]

@@ -8,6 +8,8 @@ from tpu_world import World, difference, has_raced
 
 from pallas_kernels.paged_attention.tpu import tuning
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 PAGE = 8
 SMALL = tuning.Sizes(pages_per_chunk=2, decode_strip=2, tile_strip=1, tile=16)
 TOLERANCE = {"float32": 3e-6, "bfloat16": 2e-2}

@@ -11,6 +11,8 @@ from tpu_world import World, difference, has_raced
 
 from pallas_kernels.paged_attention import tpu
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 DECODE = ((9, 1), (0, 1), (15, 1))
 MIXED = ((9, 1), (3, 9), (0, 4))
 SCALE = 0.2
@@ -60,8 +62,17 @@ def stored_and_read_back(values: np.ndarray, kv_dtype: str) -> np.ndarray:
     return values.astype(FLOATS[kv_dtype]).astype(np.float32)
 
 
-@pytest.mark.parametrize("kv_dtype", ["int8", "float8_e4m3fn"])
-@pytest.mark.parametrize("head_dim", [64, 128, 256])
+@pytest.mark.parametrize(
+    ("head_dim", "kv_dtype"),
+    [
+        (64, "int8"),
+        (128, "float8_e4m3fn"),
+        (256, "int8"),
+        pytest.param(64, "float8_e4m3fn", marks=pytest.mark.slow),
+        pytest.param(128, "int8", marks=pytest.mark.slow),
+        pytest.param(256, "float8_e4m3fn", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("rows", [DECODE, MIXED], ids=["decode", "mixed"])
 def test_8_bit_pages_hold_what_is_left_of_keys_and_values_over_their_scales(
     rows: tuple[tuple[int, int], ...], head_dim: int, kv_dtype: str

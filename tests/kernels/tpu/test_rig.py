@@ -62,8 +62,15 @@ def test_a_layer_of_a_model_compiles_in_place(shape: Shape, bucket: Bucket, chip
     assert faults(compile_step(shape, bucket, chip), shape, bucket) == []
 
 
-@pytest.mark.parametrize("chip", CHIPS)
-@pytest.mark.parametrize("bucket", [Bucket(16, 16), Bucket(256, 16)], ids=["decode", "mixed"])
+@pytest.mark.parametrize(
+    ("bucket", "chip"),
+    [
+        pytest.param(Bucket(16, 16), "v5e", id="decode-v5e"),
+        pytest.param(Bucket(16, 16), "v6e", id="decode-v6e"),
+        pytest.param(Bucket(256, 16), "v5e", id="mixed-v5e", marks=pytest.mark.slow),
+        pytest.param(Bucket(256, 16), "v6e", id="mixed-v6e"),
+    ],
+)
 @pytest.mark.parametrize("feature", FEATURES.values(), ids=FEATURES)
 def test_a_feature_compiles_in_place(
     feature: tuple[Shape, dict[str, Any]], bucket: Bucket, chip: str

@@ -13,6 +13,8 @@ from tpu_world import DETECTING, World, has_raced
 from pallas_kernels.paged_attention import tpu
 from pallas_kernels.paged_attention.tpu.layout import Layout
 
+pytestmark = pytest.mark.usefixtures("quick_compiles")
+
 PAGE = 8
 STEPS = {
     "decode rows": ((0, 1), (PAGE - 1, 1), (PAGE, 1)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -124,8 +125,8 @@ class World:
     def expected(self, **options: Any) -> np.ndarray:
         """What the reference computes."""
         options = {"scale": self.head_dim**-0.5, **options}
-        out = reference.attend(self.q_TQH, self.reference_pages, self.batch, **options)
-        return np.asarray(out)
+        attend = jax.jit(functools.partial(reference.attend, **options))
+        return np.asarray(attend(self.q_TQH, self.reference_pages, self.batch))
 
     def attended(
         self,
