@@ -76,6 +76,10 @@ async def beam_search(
     Raises:
         EngineError: as `engine.generate`.
     """
+    if request.sampling.max_tokens == 0:  # a prompt is scored: there is nothing to search for
+        async for deltas in engine.generate(request):
+            yield deltas
+        return
     search = _Search(engine, request, length_penalty)
     try:
         beams = await search.run()

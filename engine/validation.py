@@ -104,6 +104,7 @@ def verify_sampling(sampling: SamplingParams, info: ModelInfo, names: Names | No
     _verify_allowed_ids(sampling.allowed_token_ids, info.vocab_size)
     _verify_logprob_ids(sampling, info.vocab_size)
     _verify_bad_words(sampling.bad_words_token_ids, info.vocab_size)
+    _verify_bans(sampling, info)
 
 
 def _verify_repetition(limits: RepetitionDetection | None) -> None:
@@ -299,6 +300,23 @@ def _verify_bad_words(words: Sequence[Sequence[int]], vocab_size: int) -> None:
             param="bad_words",
             code="array_above_max_length",
         )
+
+
+def _verify_bans(sampling: SamplingParams, info: ModelInfo) -> None:
+    """Some id must be left at every step, whatever was generated before it."""
+    banned = {word[-1] for word in sampling.bad_words_token_ids if word}
+    if sampling.min_tokens > 0:
+        banned.update(info.eos_token_ids, sampling.stop_token_ids)
+    if sampling.allowed_token_ids is None:
+        if len(banned) < info.vocab_size:
+            return
+        param = "bad_words" if sampling.min_tokens <= 0 else "min_tokens"
+    elif any(token_id not in banned for token_id in sampling.allowed_token_ids):
+        return
+    else:
+        param = "allowed_token_ids"
+    message = f"Invalid '{param}': bad words, or 'min_tokens' with what ends, may forbid every id."
+    raise InvalidParameterError(message, param=param)
 
 
 def _verify_ids(param: str, token_ids: Iterable[int], vocab_size: int) -> None:

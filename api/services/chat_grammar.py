@@ -19,7 +19,7 @@ from api.parsers.tools import ToolFormat
 from api.protocol.chat import ChatCompletionRequest
 from api.services.answer_grammar import Enforced, combined
 from api.services.chat_reading import tool_specs
-from api.services.structured import checked_grammar, default_options, find_wanted, verified
+from api.services.structured import default_options, find_wanted, verified, verify_wanted
 from api.services.template_variables import is_thinking_off
 from api.services.thinking import mark_ids
 from api.services.tool_plan import ToolPlan, is_strict, tool_name
@@ -76,14 +76,14 @@ async def _verified(
     """With every schema if it can be; else without those that need not be enforced."""
     specs, wanted = _specs(enforced.plan), enforced.wanted
     if wanted is not None:  # alone: behind thoughts or beside calls its faults show too late
-        await verified(context, partial(checked_grammar, wanted), wanted.param)
+        await verify_wanted(context, wanted)
     try:
-        return await verified(context, partial(combined, enforced, specs), enforced.param)
+        return await verified(context, partial(combined, enforced, specs))
     except InvalidParameterError:
         loosened = await _loosened(context, request, enforced, specs)
         if loosened == specs:
             raise
-    return await verified(context, partial(combined, enforced, loosened), enforced.param)
+    return await verified(context, partial(combined, enforced, loosened))
 
 
 def _specs(plan: ToolPlan) -> list[ToolSpec]:
@@ -113,7 +113,7 @@ async def _loosened(
     for tool, spec in zip(enforced.plan.callable_tools, specs, strict=True):
         place = _place(request, spec.name)
         try:
-            await verified(context, partial(_alone, form, spec, place), place)
+            await verified(context, partial(_alone, form, spec, place))
         except InvalidParameterError as error:
             if is_strict(tool):
                 raise InvalidParameterError(

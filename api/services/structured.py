@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from api.context import ServerContext
 from api.protocol.structured import ResponseFormat, StructuredFields, StructuredOutputs
-from engine.errors import InvalidParameterError
-from engine.grammar.compile import compile_grammar
+from engine.errors import InvalidParameterError, OverloadedError
 from engine.grammar.sources import (
     JSON_OBJECT,
     JsonOptions,
@@ -29,6 +27,7 @@ from engine.grammar.vocabulary import Vocabulary
 from engine.request import Grammar
 
 MAX_COMPILE_S = 10.0
+MAX_QUEUED_S = 10.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,23 +56,47 @@ async def build_grammar(context: ServerContext, request: StructuredFields) -> Gr
     wanted = find_wanted(request, default_options(context))
     if wanted is None:
         return None
-    return await verified(context, partial(checked_grammar, wanted), wanted.param)
+    return await verify_wanted(context, wanted)
 
 
-async def verified(
-    context: ServerContext, make: Callable[[Vocabulary], Grammar], param: str
-) -> Grammar:
-    """A grammar made and verified in a thread.
+async def verify_wanted(context: ServerContext, wanted: Wanted) -> Grammar:
+    """The grammar of a source alone, verified. A pattern of whitespace is looked at first, apart
+    from its schema, so that its own field is named.
 
     Raises:
-        InvalidParameterError: of `make`, or because the grammar cannot be enforced in time.
+        InvalidParameterError, OverloadedError: as `verified`.
     """
-    future = context.grammars.submit(make, context.tokenizer, context.engine.info)
+    if wanted.options.whitespace_pattern is not None:
+        spaces = _whitespace(wanted.param, wanted.options.whitespace_pattern)
+        await verified(context, lambda _: spaces)
+    return await verified(context, lambda v: make_grammar(wanted, v.special_ids))
+
+
+async def verified(context: ServerContext, make: Callable[[Vocabulary], Grammar]) -> Grammar:
+    """A grammar made and verified in threads.
+
+    Raises:
+        InvalidParameterError: of `make`, or because the grammar cannot be enforced, or not in time.
+        OverloadedError: too many others are being compiled.
+    """
+    grammars, tokenizer, info = context.grammars, context.tokenizer, context.engine.info
+    grammar = await asyncio.wrap_future(grammars.make(make, tokenizer, info))
+    job = grammars.verify(grammar, tokenizer, info, tenant=context.tenant.key_id)
+    result, has_begun = asyncio.wrap_future(job.result), False
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(future), MAX_COMPILE_S)
+        await asyncio.wait_for(asyncio.wrap_future(job.begun), MAX_QUEUED_S)
+        has_begun = True
+        reason = await asyncio.wait_for(result, MAX_COMPILE_S)
     except TimeoutError:
-        message = f"Invalid '{param}': it takes longer than {MAX_COMPILE_S:g} s to compile."
-        raise InvalidParameterError(message, param=param, code="invalid_grammar") from None
+        if not has_begun:
+            raise OverloadedError("Too many grammars are being compiled.") from None
+        reason = f"it takes longer than {MAX_COMPILE_S:g} s to compile."
+    finally:
+        result.cancel()
+    if reason is None:
+        return grammar
+    message = f"Invalid '{grammar.param}': {reason}"
+    raise InvalidParameterError(message, param=grammar.param, code="invalid_grammar")
 
 
 def default_options(context: ServerContext) -> JsonOptions:
@@ -113,19 +136,9 @@ def find_wanted(request: StructuredFields, defaults: JsonOptions | None = None) 
     return dataclasses.replace(wanted, options=defaults or JsonOptions())
 
 
-def checked_grammar(wanted: Wanted, vocabulary: Vocabulary) -> Grammar:
-    """`make_grammar`, once its pattern of whitespace is known to be one: its own field is named.
-
-    Raises:
-        InvalidParameterError: it is no such thing, or the pattern is none or beyond the caps.
-    """
-    pattern = wanted.options.whitespace_pattern
-    if pattern is not None:
-        is_guided = wanted.param.startswith("guided_")
-        prefix = "guided_" if is_guided else "structured_outputs."
-        spaces = Grammar(source=from_regex(pattern), param=f"{prefix}whitespace_pattern")
-        compile_grammar(spaces, vocabulary)
-    return make_grammar(wanted, vocabulary.special_ids)
+def _whitespace(param: str, pattern: str) -> Grammar:
+    prefix = "guided_" if param.startswith("guided_") else "structured_outputs."
+    return Grammar(source=from_regex(pattern), param=f"{prefix}whitespace_pattern")
 
 
 def make_grammar(wanted: Wanted, special_ids: Mapping[str, int]) -> Grammar:

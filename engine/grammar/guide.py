@@ -23,7 +23,7 @@ ALL = np.uint32(0xFFFFFFFF)
 class Guide:
     """Follows the settled tokens of one sequence.
 
-    thinking budget ──forces──► its end        gate ──closed──► anything
+    thinking budget ──forces──► its end        gate ──closed──► anything but the end of sequence
                                                     ──open────► the grammar, then end of sequence
 
     Args:
@@ -93,8 +93,11 @@ class Guide:
         if forced_id is not None:
             allowed_W[:] = 0
             allowed_W[forced_id // 32] = np.uint32(1) << np.uint32(forced_id % 32)
-        elif self._matcher is None or not self._is_open:
+        elif self._matcher is None:
             allowed_W[:] = ALL
+        elif not self._is_open:  # an end here would end it without what the grammar asks for
+            allowed_W[:] = ALL
+            self._ban_eos(allowed_W)
         else:
             self._fill_from_grammar(self._matcher, allowed_W)
 
@@ -103,11 +106,11 @@ class Guide:
         if matcher.is_error():
             raise self._too_complex()
         allowed_W[:] = mask_W[: len(allowed_W)]
-        if self._ignores_eos and not matcher.is_stopped():
+        if self._ignores_eos and not matcher.is_stopped():  # the grammar may have more
             self._ban_eos(allowed_W)
 
     def _ban_eos(self, allowed_W: Words) -> None:
-        """`ignore_eos` asks for more where the grammar has more."""
+        """Where something else is allowed."""
         without_W = allowed_W.copy()
         for index in self._vocabulary.eos_token_ids:
             without_W[index // 32] &= ~(np.uint32(1) << np.uint32(index % 32))

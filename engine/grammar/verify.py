@@ -13,51 +13,51 @@ from collections.abc import Callable
 
 from engine.errors import InvalidParameterError
 from engine.grammar.compile import compile_grammar
+from engine.grammar.lanes import Job, Lanes
 from engine.grammar.vocabulary import Vocabulary, make_vocabulary
 from engine.request import Grammar, ModelInfo
 from engine.text.tokenizer import Tokenizer
 
 MAX_KEPT = 256
-NUM_THREADS = 2
-"""At most so many grammars are compiled at once; the others wait."""
+NUM_MAKERS = 2
+"""Threads that write grammars out of what clients gave; that is quick, compiling may not be."""
 
 
 class GrammarVerifier:
     """May be used from any thread. The vocabulary is read when the first grammar comes."""
 
     def __init__(self) -> None:
-        self._threads = concurrent.futures.ThreadPoolExecutor(NUM_THREADS, "verify-grammars")
+        self._makers = concurrent.futures.ThreadPoolExecutor(NUM_MAKERS, "make-grammars")
+        self._lanes = Lanes("verify-grammars")
         self._lock = threading.Lock()
         self._vocabulary: Vocabulary | None = None
         self._known: collections.OrderedDict[str, str | None] = collections.OrderedDict()
 
-    def submit(
+    def make(
         self, make: Callable[[Vocabulary], Grammar], tokenizer: Tokenizer, info: ModelInfo
     ) -> concurrent.futures.Future[Grammar]:
-        """Make a grammar and verify it, in a thread.
+        """Write a grammar in a thread. It is not compiled.
 
         Returns:
-            Of the grammar; or InvalidParameterError, of `make` or because it cannot be enforced.
+            Of the grammar, or of what `make` raises.
         """
+        return self._makers.submit(lambda: make(self._read_vocabulary(tokenizer, info)))
 
-        def work() -> Grammar:
-            grammar = make(self._read_vocabulary(tokenizer, info))
-            self.verify(grammar, tokenizer, info)
-            return grammar
+    def verify(
+        self, grammar: Grammar, tokenizer: Tokenizer, info: ModelInfo, *, tenant: str
+    ) -> Job[str | None]:
+        """Find out whether a grammar can be enforced, when it is the tenant's turn.
 
-        return self._threads.submit(work)
-
-    def verify(self, grammar: Grammar, tokenizer: Tokenizer, info: ModelInfo) -> None:
-        """Raise InvalidParameterError when it cannot be enforced; `param` is the grammar's."""
+        Returns:
+            The result is why it cannot be, or None. What is known already is told at once.
+        """
         with self._lock:
-            is_known = grammar.source in self._known
-            reason = self._known.get(grammar.source)
-        if not is_known:
-            reason = self._find_out(grammar, tokenizer, info)
-        if reason is not None:
-            raise InvalidParameterError(
-                f"Invalid '{grammar.param}': {reason}", param=grammar.param, code="invalid_grammar"
-            )
+            if grammar.source in self._known:
+                self._known.move_to_end(grammar.source)
+                return Job.done(self._known[grammar.source])
+        return self._lanes.submit(
+            tenant, len(grammar.source), lambda: self._find_out(grammar, tokenizer, info)
+        )
 
     def _find_out(self, grammar: Grammar, tokenizer: Tokenizer, info: ModelInfo) -> str | None:
         vocabulary = self._read_vocabulary(tokenizer, info)

@@ -72,6 +72,29 @@ WRONG: list[tuple[str, Any, str]] = [
 ]
 
 
+DEAD_ENDS: list[tuple[dict[str, Any], str]] = [
+    ({"allowed_token_ids": (2,), "min_tokens": 1}, "allowed_token_ids"),
+    ({"allowed_token_ids": (5,), "bad_words_token_ids": ((5,),)}, "allowed_token_ids"),
+    ({"allowed_token_ids": (5,), "bad_words_token_ids": ((5, 5),)}, "allowed_token_ids"),
+    ({"allowed_token_ids": (5,), "stop_token_ids": (5,), "min_tokens": 2}, "allowed_token_ids"),
+    ({"stop_token_ids": tuple(range(100)), "min_tokens": 1}, "min_tokens"),
+    ({"bad_words_token_ids": tuple((each,) for each in range(100))}, "bad_words"),
+]
+
+
+@pytest.mark.parametrize(("fields", "param"), DEAD_ENDS)
+def test_bans_that_may_leave_no_id_are_refused(fields: dict[str, Any], param: str) -> None:
+    sampling = msgspec.structs.replace(SamplingParams(max_tokens=8), **fields)
+    with pytest.raises(InvalidParameterError) as caught:
+        verify_sampling(sampling, INFO)
+    assert caught.value.param == param
+
+
+def test_bans_that_leave_an_id_are_allowed() -> None:
+    verify_sampling(SamplingParams(max_tokens=8, allowed_token_ids=(2, 5), min_tokens=1), INFO)
+    verify_sampling(SamplingParams(max_tokens=8, allowed_token_ids=(2,)), INFO)
+
+
 @pytest.mark.parametrize(("field", "value", "code"), WRONG)
 def test_a_value_out_of_range_is_refused_by_name(field: str, value: Any, code: str) -> None:
     sampling = msgspec.structs.replace(SamplingParams(max_tokens=8), **{field: value})

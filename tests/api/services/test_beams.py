@@ -32,6 +32,13 @@ async def test_a_stream_has_the_whole_answers_text(speaking: Any) -> None:
         assert chunks[-1]["finish_reason"] == choice["finish_reason"]
 
 
+async def test_a_prompt_is_echoed_without_a_search(speaking: Any) -> None:
+    fields: dict[str, Any] = {"max_tokens": 0, "echo": True}
+    plain = await speaking("x").complete(**fields)
+    searched = await speaking("x").complete(use_beam_search=True, **fields)
+    assert searched["choices"] == plain["choices"]
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
