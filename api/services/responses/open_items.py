@@ -88,7 +88,6 @@ class OpenMessage:
             "status": status,
             "role": "assistant",
             "content": [self._part(text, self._logprobs)] if is_begun else [],
-            "phase": None,
         }
 
     @staticmethod
