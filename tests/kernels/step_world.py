@@ -118,9 +118,15 @@ class Step:
     kv_bytes: int
 
 
-def make_model_step(platform: str, devices: Sequence[Any], model: str, bucket: Bucket) -> Step:
+def make_model_step(
+    platform: str,
+    devices: Sequence[Any],
+    model: str,
+    bucket: Bucket,
+    kv_cache_dtype: str = "auto",
+) -> Step:
     """The step of a model of `HF_CONFIGS` on the first of the described devices."""
-    program = _program(platform, devices, model)
+    program = _program(platform, devices, model, kv_cache_dtype)
     kv, state = program.abstract_pages_and_state(NUM_PAGES)
     pages = [(leaf.sharding.shard_shape(leaf.shape), leaf.dtype) for leaf in jax.tree.leaves(kv)]
     replicated = program.shardings.replicated
@@ -157,7 +163,9 @@ def make_model_sampler(platform: str, devices: Sequence[Any], model: str, bucket
     )
 
 
-def _program(platform: str, devices: Sequence[Any], model: str) -> StepProgram:
+def _program(
+    platform: str, devices: Sequence[Any], model: str, kv_cache_dtype: str = "auto"
+) -> StepProgram:
     hf_config, num_devices = HF_CONFIGS[model], NUM_DEVICES.get(model, 1)
     family = family_for(hf_config)
     decoder = family.decoder_config(hf_config)
@@ -169,5 +177,6 @@ def _program(platform: str, devices: Sequence[Any], model: str) -> StepProgram:
         free_memory_bytes=78 << 30,
     )
     mesh = make_mesh(devices, data_parallel_size=1, tensor_parallel_size=num_devices)
-    config = resolve(EngineConfig(tensor_parallel_size=num_devices), decoder, facts)
+    asked = EngineConfig(tensor_parallel_size=num_devices, kv_cache_dtype=kv_cache_dtype)
+    config = resolve(asked, decoder, facts)
     return make_program(decoder, config, mesh, family.weight_rules(decoder))

@@ -45,6 +45,23 @@ def test_a_step_on_an_h100_keeps_the_host_free_and_the_pages_in_place(
     assert not facts.faults(kv_shape=step.kv_shape, kv_bytes=step.kv_bytes, temp_budget=budget)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kv_cache_dtype", ["fp8", "int8"])
+@pytest.mark.parametrize("bucket", ["decode-8", "mixed-2048"])
+def test_a_step_over_8_bit_pages_keeps_them_in_place(bucket: str, kv_cache_dtype: str) -> None:
+    step = make_model_step("gpu", h100_devices(), "llama-8b", BUCKETS[bucket], kv_cache_dtype)
+    assert step.program.attention.kind == "gpu"
+    _, facts = compile_for_h100(
+        step.function,
+        *step.arguments,
+        donate_argnums=step.donated,
+        out_shardings=step.out_shardings,
+    )
+    assert not facts.faults(
+        kv_shape=step.kv_shape, kv_bytes=step.kv_bytes, temp_budget=TEMPORARY_BYTES
+    )
+
+
 @pytest.mark.parametrize("model", ["llama-8b", "llama-70b-tp8"])
 def test_the_sampler_on_an_h100_cuts_in_its_own_kernel_and_keeps_its_state_in_place(
     model: str,
