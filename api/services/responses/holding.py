@@ -14,9 +14,9 @@ from api.services.responses.conversion import Placed
 from api.services.responses.exchange import Exchange
 from api.services.responses.history import History
 from api.services.responses.ids import item_id
+from api.services.responses.job import OUTPUT_OF, Round
 from api.services.responses.making import make_job
 from api.services.responses.open_items import Item
-from api.services.responses.run import OUTPUT_OF, Round
 from api.services.responses.snapshot import Snapshot
 from api.storage.tables.responses import ResponseRow
 

@@ -22,9 +22,9 @@ from api.services.responses.compatibility import verify_official
 from api.services.responses.conversion import Placed, chat_body
 from api.services.responses.exchange import Exchange
 from api.services.responses.ids import call_ids
+from api.services.responses.job import ResponseJob
 from api.services.responses.mcp.asked import verify_servers
 from api.services.responses.mcp.toolbox import EMPTY, Toolbox
-from api.services.responses.run import ResponseJob
 from api.services.responses.truncation import fitting
 from api.services.responses.wording import spell
 from api.storage import ids

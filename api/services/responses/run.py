@@ -7,10 +7,9 @@ is no other way to answer.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
 
 from api.errors import APIError
 from api.protocol.responses.request import ResponsesRequest
@@ -19,13 +18,14 @@ from api.services.events import told
 from api.services.generation import merge, usage_of
 from api.services.output import OutputChunk
 from api.services.reading import ChoiceReader
+from api.services.responses.job import Between, ResponseJob, Round, calls_waiting
 from api.services.responses.mcp.open_items import SETTLED_AFTER, OpenMcpCall, OpenMcpList
 from api.services.responses.mcp.servers import McpServers, left_at_the_end
 from api.services.responses.open_items import Event, Item, ItemStyle
+from api.services.responses.said import Said
 from api.services.responses.snapshot import Snapshot, settings_of, usage_body
 from api.services.responses.writer import OutputWriter
 from engine.errors import EngineDiedError, OverloadedError, SuspendedError
-from engine.request import TokenLogprobs
 
 Ready = list[tuple[int, OutputChunk]]
 Chunks = AsyncGenerator[Ready, None]
@@ -34,51 +34,12 @@ Batches = AsyncGenerator[Iterator[Event], None]
 TRANSIENT = (EngineDiedError, OverloadedError, SuspendedError)
 """Failures after which a response can be made again."""
 
-OUTPUT_OF = {
-    "function_call": "function_call_output",
-    "custom_tool_call": "custom_tool_call_output",
-}
-"""Types of items that answer calls."""
-
 INCOMPLETE = {"length": "max_output_tokens", "repetition": "repetition_detected"}
 """Reasons for which an answer is not complete, by what ended it."""
 
 ENDED_BY_OPERATOR = APIError(
     "The operator of the server ended this request.", status=503, code="request_aborted"
 )
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ResponseJob:
-    """A request that was accepted.
-
-    Attributes:
-        created_at: Unix time, in seconds.
-        chat: the chat completion that answers it.
-    """
-
-    response_id: str
-    created_at: int
-    request: ResponsesRequest
-    chat: ChatJob
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """What comes between two answers of the model, and the second of them."""
-
-    items: list[Item]
-    chat: ChatJob
-
-
-class Between(Protocol):
-    """Answers calls, so that the response goes on."""
-
-    def after(
-        self, snapshot: Snapshot, calls: Sequence[Item]
-    ) -> AsyncGenerator[Round | None, None]:
-        """None for as long as nothing has come; then the next round, or the end without one."""
-        ...
 
 
 class ResponseRun:
@@ -108,9 +69,7 @@ class ResponseRun:
         if servers is not None:
             self._writer.toolbox = servers.toolbox()
         self._reader = ChoiceReader(job.chat.reading)
-        self._logprobs: list[TokenLogprobs] = []
-        self._output_ids: list[int] = []
-        self._output_text = ""
+        self._said = Said()
         sampling = job.chat.generation.request.sampling
         self._settings = settings_of(job.request, sampling, job.chat.identity.model)
         self._num_events = 0
@@ -258,7 +217,7 @@ class ResponseRun:
             "output": list(self._writer.shown),
             "usage": None,
         }
-        return head | self._settings | self._messages(status) | members
+        return head | self._settings | self._raw_messages(status) | members
 
     def _opening(self) -> list[Event]:
         kinds = {"response.created": "in_progress", "response.in_progress": "in_progress"}
@@ -276,28 +235,13 @@ class ResponseRun:
 
     def _take(self, chunk: OutputChunk) -> Iterator[Event]:
         is_last = chunk.finish_reason is not None
-        self._logprobs += chunk.logprobs
-        self._output_ids += chunk.token_ids
-        self._output_text += chunk.text
+        self._said.take(chunk)
         for delta in self._reader.read(chunk.text, is_last=is_last):
-            yield from self._writer.take([delta], self._scores(delta.content))
-            self._logprobs.clear()
+            scores = self._said.scores(self._job.chat, delta.content)
+            yield from self._writer.take([delta], scores)
+            self._said.let_go()
         if is_last:
             yield from self._ending(chunk.finish_reason)
-
-    def _scores(self, text: str) -> list[Any]:
-        """Log-probabilities of the tokens that made `text`. What a parser took away before it, a
-        mark that ended thoughts, has tokens that are not the text's."""
-        if not text or not self._logprobs:
-            return []
-        token_bytes = self._job.chat.context.tokenizer.token_bytes
-        sizes = [len(token_bytes(entry.token_id)) for entry in self._logprobs]
-        first, spare = 0, sum(sizes) - len(text.encode("utf-8", "surrogatepass"))
-        while first < len(sizes) - 1 and sizes[first] <= spare:
-            spare -= sizes[first]
-            first += 1
-        shown = self._job.chat.logprobs(self._logprobs[first:])
-        return [] if shown is None else shown["content"]
 
     def _ending(self, reason: str | None) -> Iterator[Event]:
         """The end of the last item, and of the response unless its calls are to be answered."""
@@ -340,28 +284,16 @@ class ResponseRun:
         completed_at = int(time.time()) if status == "completed" else None
         return self.snapshot(status, usage=self.usage, completed_at=completed_at, **members)
 
-    def _messages(self, status: str) -> Snapshot:
-        """vLLM's `enable_response_messages`: prompt and output as the model has them."""
+    def _raw_messages(self, status: str) -> Snapshot:
         if not self._job.request.enable_response_messages:
             return {}
-        prompt = (self._chats or [self._job.chat])[0].prompt
-        is_over = status not in {"queued", "in_progress"}
-        given = _raw(prompt.text or "", list(prompt.token_ids))
-        made = _raw(self._output_text, self._output_ids)
-        return {"input_messages": [given], "output_messages": [made] if is_over else []}
+        chat = (self._chats or [self._job.chat])[0]
+        return self._said.messages(chat, is_over=status not in {"queued", "in_progress"})
 
     def _numbered(self, events: list[Event]) -> list[Event]:
         first = self._num_events
         self._num_events += len(events)
         return [event | {"sequence_number": first + i} for i, event in enumerate(events)]
-
-
-def calls_waiting(output: Sequence[Item]) -> list[Item]:
-    """The calls of an output that no later item answers."""
-    answered = {item["call_id"] for item in output if item["type"] in OUTPUT_OF.values()}
-    return [
-        item for item in output if item["type"] in OUTPUT_OF and item["call_id"] not in answered
-    ]
 
 
 def _style(request: ResponsesRequest) -> ItemStyle:
@@ -370,7 +302,3 @@ def _style(request: ResponsesRequest) -> ItemStyle:
         summary=None if reasoning is None else reasoning.wanted_summary,
         is_sealed="reasoning.encrypted_content" in (request.include or ()),
     )
-
-
-def _raw(text: str, token_ids: list[int]) -> dict[str, Any]:
-    return {"message": text, "tokens": token_ids, "type": "raw_message_tokens"}

@@ -23,10 +23,10 @@ from api.services.responses.conversion import Placed, prompt_fields
 from api.services.responses.exchange import Exchange
 from api.services.responses.history import load_history
 from api.services.responses.ids import item_id
+from api.services.responses.job import ResponseJob
 from api.services.responses.making import make_job
 from api.services.responses.mcp.asked import verify_servers
 from api.services.responses.mcp.beginning import known_toolbox
-from api.services.responses.run import ResponseJob
 from api.services.responses.sealed import seal
 from api.services.responses.snapshot import usage_body
 from api.services.responses.wording import spell

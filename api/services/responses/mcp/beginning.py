@@ -11,6 +11,7 @@ from api.protocol.responses.mcp import McpListToolsItem, McpTool
 from api.protocol.responses.request import PromptFields, ResponsesRequest
 from api.services.chat_job import ChatJob
 from api.services.responses.conversion import Placed
+from api.services.responses.job import ResponseJob
 from api.services.responses.making import make_job
 from api.services.responses.mcp.asked import mcp_tools
 from api.services.responses.mcp.open_items import ARGUMENTS_DONE
@@ -18,7 +19,6 @@ from api.services.responses.mcp.servers import McpServers, server_named
 from api.services.responses.mcp.told import Approved, approved_calls
 from api.services.responses.mcp.toolbox import EMPTY, Lists, Toolbox, covers, make_tools
 from api.services.responses.open_items import Event, Item
-from api.services.responses.run import ResponseJob
 from engine.errors import InvalidParameterError
 
 
