@@ -18,8 +18,7 @@ class Pipeline:
         reasoning: how thoughts are marked; None: they are content.
         tool_format: how calls are written; None: they are content.
         tools: the declared tools.
-        prompt_text: the rendered prompt, or its end: it may have opened the thoughts.
-        is_continued: `prompt_text` is the assistant's message that the answer goes on with.
+        is_open: the prompt has opened the thoughts.
         max_calls: later calls are left out; None: no bound.
 
     Attributes:
@@ -32,13 +31,11 @@ class Pipeline:
         tool_format: ToolFormat | None,
         tools: Sequence[ToolSpec] = (),
         *,
-        prompt_text: str = "",
-        is_continued: bool = False,
+        is_open: bool = False,
         max_calls: int | None = None,
     ) -> None:
         self._reasoning: OutputParser | None = None
         if reasoning is not None and not (tool_format is not None and tool_format.reads_reasoning):
-            is_open = reasoning.is_open_at_start(prompt_text, is_continued=is_continued)
             self._reasoning = reasoning.make_parser(is_open=is_open)
         self._tools = tool_format.make_parser(tools) if tool_format is not None else None
         self._raw_inputs = RawInputs(tools)

@@ -86,11 +86,14 @@ class GenerateTokensRequest(RequestModel):
     reasoning_parser_kwargs: ReasoningParserFields | None = None
 
     @property
-    def is_thinking_off(self) -> bool:
-        """Whether the prompt was rendered for an answer without thoughts."""
+    def is_reasoning_ended(self) -> bool | None:
+        """As `reasoning_ended` says, or a prompt rendered without thoughts; None: neither tells."""
+        if self.reasoning_ended is not None:
+            return self.reasoning_ended
         given = self.reasoning_parser_kwargs
         variables = {} if given is None else given.chat_template_kwargs
-        return any(variables.get(name) is False for name in THINKING_SWITCHES)
+        is_off = any(variables.get(name) is False for name in THINKING_SWITCHES)
+        return True if is_off else None
 
 
 class AbortGenerationsRequest(RequestModel):

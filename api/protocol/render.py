@@ -32,6 +32,8 @@ class RenderedRequest(pydantic.BaseModel):
     Attributes:
         token_offsets: `[start, end)` of each token; null for prompts that came as token ids.
         sampling_params: what was asked for, with the defaults of this server filled in.
+        reasoning_ended: the answer does not begin within thoughts; null for models without them,
+            and for completions without a budget of them.
     """
 
     request_id: str
@@ -41,7 +43,7 @@ class RenderedRequest(pydantic.BaseModel):
     content_parts: None
     sampling_params: dict[str, Any]
     model: str | None
-    reasoning_ended: None
+    reasoning_ended: bool | None
     reasoning_parser_kwargs: None
     return_token_ids: bool | None
     output_mode: Literal["tokens"]

@@ -26,11 +26,10 @@ from api.services.chat_reading import (
 from api.services.chat_stream import chat_events
 from api.services.chat_wire import answer_of, whole_answer
 from api.services.collect import Choice
-from api.services.encoding import truncate
 from api.services.events import EventStream, ended
 from api.services.generation import Generation, Run, begin, merge
 from api.services.output import OutputChunk
-from api.services.rendering import render_chat
+from api.services.rendering import render_chat, truncated
 from api.services.requests import (
     Answer,
     Identity,
@@ -147,9 +146,9 @@ async def prepare(
     plan = plan_tools(request)
     formats = formats_of(context, plan)
     rendered = await render_chat(context, request, shown_tools(context, plan))
+    prompt = await truncated(context, rendered, request, limit)
     info = context.engine.info
-    token_ids = truncate(rendered.token_ids, request, info, limit)
-    room = info.max_model_len - len(token_ids)
+    room = info.max_model_len - len(prompt.token_ids)
     max_tokens = choose_max_tokens(limit, param, context.default_sampling, room, allow_zero=False)
     is_ranked = count > request.num_choices
     sampling = build_sampling(
@@ -160,7 +159,7 @@ async def prepare(
         prompt_logprobs=request.prompt_logprobs,
         names={"logprobs": "top_logprobs", "max_tokens": param},
     )
-    text = rendered.text or ""
+    text = prompt.text or ""
     is_open = opens_thoughts(formats, request, text)
     grammar = await build_chat_grammar(
         context, request, formats, plan, is_open=is_open, prompt_text=text
@@ -170,7 +169,7 @@ async def prepare(
     identity = identity or make_identity(context, "chatcmpl", request, http_request_id)
     generate = GenerateRequest(
         request_id=engine_request_id(identity),
-        prompt_token_ids=token_ids,
+        prompt_token_ids=prompt.token_ids,
         sampling=sampling,
         num_sequences=count,
         priority=request.priority or 0,
@@ -180,15 +179,15 @@ async def prepare(
         reasoning=reasoning_span(context, formats, is_open=is_open),
     )
     verify_request(generate, info, prompt_param="messages")
-    settings = output_settings(context, formats, request, text)
+    settings = output_settings(context, formats, request, is_open=is_open)
     return ChatJob(
         context=context,
         request=request,
         identity=identity,
-        prompt=dataclasses.replace(rendered, token_ids=token_ids),
+        prompt=prompt,
         generation=Generation(context, generate, settings, run),
         plan=plan,
-        reading=make_reading(formats, request, plan, text),
+        reading=make_reading(formats, request, plan, is_open=is_open),
         role=answering_role(context, request),
         echoed=echoed_text(context, request),
         num_top=sampling.num_alternatives if num_top is not None else None,

@@ -21,7 +21,7 @@ from api.services.answer_grammar import Enforced, combined
 from api.services.chat_reading import tool_specs
 from api.services.structured import default_options, find_wanted, verified, verify_wanted
 from api.services.template_variables import is_thinking_off
-from api.services.thinking import mark_ids
+from api.services.thinking import thought_ends
 from api.services.tool_plan import ToolPlan, is_strict, tool_name
 from engine.errors import InvalidParameterError
 from engine.grammar.vocabulary import Vocabulary
@@ -56,11 +56,9 @@ async def build_chat_grammar(
         message = f"Invalid '{wanted.param}': not allowed with a choice that forces a call."
         raise InvalidParameterError(message, param=wanted.param)
     grammar = await _verified(context, request, enforced)
-    if reasoning is None or not is_open:
+    if not is_open:
         return grammar
-    ends = (reasoning.end, *reasoning.ends_before)
-    begins_after = tuple(mark_ids(context, end) for end in ends)
-    return msgspec.structs.replace(grammar, begins_after=begins_after)
+    return msgspec.structs.replace(grammar, begins_after=thought_ends(context, formats))
 
 
 def _can_open(reasoning: ReasoningFormat | None, prompt_text: str) -> bool:

@@ -42,9 +42,9 @@ def formats_of(context: ServerContext, plan: ToolPlan) -> ModelFormats:
 
 
 def make_reading(
-    formats: ModelFormats, request: ChatCompletionRequest, plan: ToolPlan, prompt_text: str
+    formats: ModelFormats, request: ChatCompletionRequest, plan: ToolPlan, *, is_open: bool
 ) -> Reading:
-    """How each choice is read."""
+    """How each choice is read. Arguments: is_open: it begins within the model's thoughts."""
     if formats.reasoning is None and formats.tools is None:
         return Reading()
     make_parser = partial(
@@ -52,8 +52,7 @@ def make_reading(
         formats.reasoning,
         formats.tools,
         tool_specs(plan.tools),
-        prompt_text=answer_start(request, prompt_text),
-        is_continued=request.continue_final_message,
+        is_open=is_open,
         max_calls=None if plan.is_parallel and plan.mode != "named" else 1,
     )
     name = formats.tools.name if formats.tools is not None else ""
@@ -69,14 +68,12 @@ def output_settings(
     context: ServerContext,
     formats: ModelFormats,
     request: ChatCompletionRequest,
-    prompt_text: str,
+    *,
+    is_open: bool,
 ) -> OutputSettings:
     """How tokens become the text that is read: marks that are special tokens stay in it."""
     reasoning, tokenizer = formats.reasoning, context.tokenizer
-    thoughts = None
-    if reasoning is not None:
-        is_open = opens_thoughts(formats, request, prompt_text)
-        thoughts = ThoughtMarks.of(reasoning, is_open)
+    thoughts = None if reasoning is None else ThoughtMarks.of(reasoning, is_open)
     return dataclasses.replace(
         OutputSettings.of(request, stream_interval(context, request)),
         shown_special_ids=frozenset(special_marks(formats, tokenizer).values()),
@@ -89,7 +86,7 @@ def opens_thoughts(formats: ModelFormats, request: ChatCompletionRequest, prompt
     reasoning = formats.reasoning
     if reasoning is None:
         return False
-    start = answer_start(request, prompt_text)
+    start = _answer_start(request, prompt_text)
     return reasoning.is_open_at_start(start, is_continued=request.continue_final_message)
 
 
@@ -100,7 +97,7 @@ def special_marks(formats: ModelFormats, tokenizer: Tokenizer) -> dict[str, int]
     return {text: index for text, index in ids.items() if index in tokenizer.special_ids}
 
 
-def answer_start(request: ChatCompletionRequest, prompt_text: str) -> str:
+def _answer_start(request: ChatCompletionRequest, prompt_text: str) -> str:
     """What the answer goes on with: the prompt, or the message it continues."""
     if not request.continue_final_message:
         return prompt_text

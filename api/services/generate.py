@@ -33,7 +33,7 @@ from api.services.requests import (
 )
 from api.services.sampling import build_sampling, choose_max_tokens, num_sequences
 from api.services.structured import build_grammar
-from api.services.thinking import span_after, thinking_budget
+from api.services.thinking import span_after, thinking_budget, thought_ends
 from engine.commands import EndRequests
 from engine.errors import InvalidParameterError
 from engine.request import GenerateRequest, Grammar, ReasoningSpan
@@ -118,7 +118,8 @@ async def _grammar(
     grammar = await build_grammar(context, fields)
     if grammar is None:
         return None
-    ends = (span.end,) if span is not None and span.is_open else ()
+    is_open = span is not None and span.is_open
+    ends = thought_ends(context, context.formats) if is_open else ()
     param = f"sampling_params.{grammar.param}"
     return msgspec.structs.replace(grammar, begins_after=ends, param=param)
 
@@ -130,9 +131,7 @@ def _reasoning(context: ServerContext, request: GenerateTokensRequest) -> Reason
         InvalidParameterError: they go on, and nobody knows how they end.
     """
     span = span_after(context, request.token_ids)
-    is_ended = request.reasoning_ended
-    if is_ended is None and request.is_thinking_off:
-        is_ended = True
+    is_ended = request.is_reasoning_ended
     if span is None:
         if is_ended is False:
             raise InvalidParameterError(

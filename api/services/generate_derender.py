@@ -9,7 +9,7 @@ from api.context import ServerContext
 from api.protocol.base import SamplingFields
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.generate import GenerateTokensRequest, ParseContext
-from api.services.chat_reading import formats_of, output_settings
+from api.services.chat_reading import formats_of, opens_thoughts, output_settings
 from api.services.chat_wire import make_choice
 from api.services.collect import Choice
 from api.services.derender.answering import Answering, chat_answer
@@ -24,6 +24,8 @@ async def derendering(
 ) -> Answering | None:
     """How messages are read; None in other output modes.
 
+    Whether they begin within thoughts is as the request says, else as in a chat: the prompt's end.
+
     Raises:
         InvalidParameterError: `parse_context` cannot be honoured.
     """
@@ -35,6 +37,9 @@ async def derendering(
     with naming(within("parse_context")):
         plan = plan_tools(chat)
         formats = formats_of(context, plan)
+    is_open = opens_thoughts(formats, chat, text)
+    if request.is_reasoning_ended is not None:
+        is_open = not request.is_reasoning_ended
     answer = chat_answer(
         context,
         chat,
@@ -43,8 +48,9 @@ async def derendering(
         plan=plan,
         formats=formats,
         num_top=None,
+        is_open=is_open,
     )
-    return Answering(answer, output_settings(context, formats, chat, text))
+    return Answering(answer, output_settings(context, formats, chat, is_open=is_open))
 
 
 def derendered_members(answering: Answering, index: int, choice: Choice) -> dict[str, Any]:

@@ -71,7 +71,7 @@ async def render_job(job: ChatJob, *, has_offsets: bool = False) -> dict[str, An
             job.context,
             request,
             job.prompt,
-            job.prompt.text or "",
+            job.prompt.uncut_text or job.prompt.text or "",
             bool(request.add_special_tokens),
         )
     salt = request.cache_salt
@@ -126,7 +126,7 @@ def _rendered(
     offsets: Sequence[tuple[int, int]] | None,
     salt: str | None,
 ) -> dict[str, Any]:
-    options = request.stream_options
+    options, thoughts = request.stream_options, generate.reasoning
     return {
         "request_id": request_id,
         "token_ids": generate.prompt_token_ids,
@@ -135,7 +135,7 @@ def _rendered(
         "content_parts": None,
         "sampling_params": rendered_sampling(request, generate),
         "model": request.model,
-        "reasoning_ended": None,
+        "reasoning_ended": None if thoughts is None else not thoughts.is_open,
         "reasoning_parser_kwargs": None,
         "return_token_ids": request.return_token_ids,
         "output_mode": "tokens",

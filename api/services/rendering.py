@@ -12,7 +12,7 @@ from api.errors import APIError
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.tokenize import TokenizeRequest
 from api.protocol.tools import Tool
-from api.services.encoding import encode_prompt
+from api.services.encoding import encode_prompt, truncate
 from api.services.template_messages import template_message
 from api.services.template_tools import template_tools
 from api.services.template_variables import template_variables, verify_template_knows
@@ -27,6 +27,7 @@ class RenderedPrompt:
 
     Attributes:
         text: as the client or the template wrote it; None when it came as token ids.
+        uncut_text: `text` before it was truncated, where it was.
         embeds: the prompt, where it is no tokens; `token_ids` then only tell how many.
         unused_variables: `chat_template_kwargs` that the template does not read.
     """
@@ -35,6 +36,7 @@ class RenderedPrompt:
     text: str | None
     unused_variables: tuple[str, ...] = ()
     embeds: PromptEmbeds | None = None
+    uncut_text: str | None = None
 
     @property
     def shown_token_ids(self) -> tuple[int, ...] | None:
@@ -76,6 +78,20 @@ async def render_chat(
         return RenderedPrompt(token_ids=tuple(ids), text=text, unused_variables=unused)
 
     return await asyncio.to_thread(work)
+
+
+async def truncated(
+    context: ServerContext,
+    prompt: RenderedPrompt,
+    request: ChatCompletionRequest,
+    max_tokens: int | None,
+) -> RenderedPrompt:
+    """What `truncate_prompt_tokens` leaves of a prompt, ids and text."""
+    kept = truncate(prompt.token_ids, request, context.engine.info, max_tokens)
+    if len(kept) == len(prompt.token_ids):
+        return prompt
+    text = await asyncio.to_thread(context.tokenizer.decode, kept, skip_special_tokens=False)
+    return dataclasses.replace(prompt, token_ids=kept, text=text, uncut_text=prompt.text)
 
 
 def choose_template(context: ServerContext, given: str | None) -> ChatTemplate:

@@ -8,6 +8,7 @@ from api.context import ServerContext
 from api.model.formats import ModelFormats
 from engine.errors import InvalidParameterError
 from engine.request import ReasoningSpan
+from engine.text.tokenizer import Tokenizer
 
 
 def thinking_budget(formats: ModelFormats, budget: int | None) -> int | None:
@@ -43,17 +44,37 @@ def reasoning_span(
 
 
 def span_after(context: ServerContext, prompt_token_ids: Sequence[int]) -> ReasoningSpan | None:
-    """The span of a prompt that no chat template made: open if its last mark opens thoughts."""
+    """The span of a prompt that no chat template made: open if its last mark opens thoughts.
+
+    Models open them at the beginning of a line or of a message; a mark within a line is spoken of.
+    """
     span = reasoning_span(context, context.formats, is_open=False)
     if span is None:
         return None
-    is_open = _last_place(prompt_token_ids, span.start) > _last_place(prompt_token_ids, span.end)
+    start = _last_place(prompt_token_ids, span.start)
+    is_open = start > _last_place(prompt_token_ids, span.end)
+    is_open = is_open and _begins_line(context.tokenizer, prompt_token_ids[:start])
     return ReasoningSpan(start=span.start, end=span.end, is_open=is_open)
+
+
+def thought_ends(context: ServerContext, formats: ModelFormats) -> tuple[tuple[int, ...], ...]:
+    """The ids of each mark that ends open thoughts: what is held to a grammar begins there."""
+    reasoning = formats.reasoning
+    if reasoning is None:
+        return ()
+    return tuple(mark_ids(context, end) for end in (reasoning.end, *reasoning.ends_before))
 
 
 def mark_ids(context: ServerContext, mark: str) -> tuple[int, ...]:
     """The ids of a mark, which the newlines beside it are no part of."""
     return tuple(context.tokenizer.encode(mark.strip(), add_special_tokens=False))
+
+
+def _begins_line(tokenizer: Tokenizer, before: Sequence[int]) -> bool:
+    """Whether what comes after these ids begins a line, a message or the text."""
+    if not before or before[-1] in tokenizer.special_ids:
+        return True
+    return tokenizer.token_text(before[-1]).endswith("\n")
 
 
 def _last_place(token_ids: Sequence[int], mark: tuple[int, ...]) -> int:

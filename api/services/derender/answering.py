@@ -15,7 +15,12 @@ from api.protocol.derender import GeneratedChunk, GeneratedResponse
 from api.protocol.later_fields import CHAT, refuse_fields, refuse_later_fields, refuse_media
 from api.protocol.parse import parse_body
 from api.services.chat_job import ChatAnswer, answering_role, echoed_text
-from api.services.chat_reading import formats_of, make_reading, output_settings
+from api.services.chat_reading import (
+    formats_of,
+    make_reading,
+    opens_thoughts,
+    output_settings,
+)
 from api.services.naming import naming, within
 from api.services.output import OutputSettings
 from api.services.reading import Reading
@@ -68,7 +73,8 @@ async def make_answering(
         request, plan = parsed.request, plan_tools(parsed.request)
         prompt = await _prompt(context, request, plan, prompt_token_ids)
         formats = formats_of(context, plan)
-        if num_top is not None and request.logprobs:
+        is_open = opens_thoughts(formats, request, prompt.text or "")
+        if num_top is not None and request.logprobs and not request.logprob_token_ids:
             num_top = request.top_logprobs or 0
         unknown = tuple(map(_CHAT_REQUEST, parsed.unknown + prompt.unused_variables))
         return Answering(
@@ -80,8 +86,9 @@ async def make_answering(
                 plan=plan,
                 formats=formats,
                 num_top=num_top,
+                is_open=is_open,
             ),
-            output_settings(context, formats, request, prompt.text or ""),
+            output_settings(context, formats, request, is_open=is_open),
             unknown,
         )
 
@@ -95,6 +102,7 @@ def chat_answer(
     plan: ToolPlan,
     formats: ModelFormats,
     num_top: int | None,
+    is_open: bool,
 ) -> ChatAnswer:
     """How the answers to `request` read."""
     return ChatAnswer(
@@ -103,7 +111,7 @@ def chat_answer(
         identity=identity,
         prompt=prompt,
         plan=plan,
-        reading=make_reading(formats, request, plan, prompt.text or ""),
+        reading=make_reading(formats, request, plan, is_open=is_open),
         role=answering_role(context, request),
         echoed=echoed_text(context, request),
         num_top=num_top,

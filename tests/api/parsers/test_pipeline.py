@@ -27,7 +27,7 @@ def test_thoughts_content_and_calls_come_apart_however_the_text_is_cut() -> None
 
 
 def test_thoughts_that_the_prompt_opened_are_thoughts() -> None:
-    pipeline = Pipeline(QWEN3, HERMES, prompt_text="<|im_start|>assistant\n<think>\n")
+    pipeline = Pipeline(QWEN3, HERMES, is_open=True)
     outcome = parsed(pipeline, ["so </thi", "nk>\nyes"])
     assert (outcome.reasoning, outcome.content) == ("so ", "yes")
 

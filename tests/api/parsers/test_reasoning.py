@@ -19,7 +19,7 @@ EVERY_TAGGED = pytest.mark.parametrize("row", TAGGED, ids=lambda row: row.name)
 
 
 def parser(row: ReasoningFormat, prompt: str) -> Pipeline:
-    return Pipeline(row, None, prompt_text=prompt)
+    return Pipeline(row, None, is_open=row.is_open_at_start(prompt))
 
 
 @EVERY_TAGGED

@@ -35,6 +35,7 @@ ANSWERS = {
 USER = [{"role": "user", "content": "weather?"}]
 CALLING = {"messages": USER, "tools": TOOLS}
 LOGPROBS = {"logprobs": True, "top_logprobs": 2}
+CHOSEN = {"logprobs": True, "logprob_token_ids": [9, 8]}
 
 
 @pytest.fixture
@@ -110,7 +111,9 @@ def without_ids(answer: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-@pytest.mark.parametrize("wish", [{}, {"n": 2}, LOGPROBS, {"stop": ["Rome"]}, {"max_tokens": 9}])
+@pytest.mark.parametrize(
+    "wish", [{}, {"n": 2}, LOGPROBS, CHOSEN, {"stop": ["Rome"]}, {"max_tokens": 9}]
+)
 async def test_a_derendered_chat_is_the_direct_answer(
     saying: Any, name: str, wish: dict[str, Any]
 ) -> None:
@@ -123,7 +126,8 @@ async def test_a_derendered_chat_is_the_direct_answer(
 
 @pytest.mark.parametrize("name", ANSWERS)
 @pytest.mark.parametrize(
-    ("size", "wish"), [(1, {}), (3, {}), (1, {"n": 2}), (1, LOGPROBS), (1, {"stop": ["Rome"]})]
+    ("size", "wish"),
+    [(1, {}), (3, {}), (1, {"n": 2}), (1, LOGPROBS), (1, CHOSEN), (1, {"stop": ["Rome"]})],
 )
 async def test_derendered_chunks_add_up_to_the_direct_answer(
     saying: Any, name: str, size: int, wish: dict[str, Any]

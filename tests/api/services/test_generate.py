@@ -155,6 +155,9 @@ async def test_structured_outputs_of_the_sampling_parameters_hold_the_output(
     [
         ("<think>hm", {}, True),
         ("<think>hm</think>", {}, False),
+        ("hm\n<think>\nso", {}, True),
+        ("hello<|end|><think>", {}, True),
+        ("in <think> tags: 1+1=", {}, False),
         ("hm", {}, False),
         ("hm", {"reasoning_ended": False}, True),
         ("<think>hm", {"reasoning_ended": True}, False),
@@ -176,6 +179,20 @@ async def test_structure_and_budget_begin_where_the_thoughts_stand(
     assert grammar_of(speaker).begins_after == ((end,) if is_open else ())
     assert speaker.engine.requests[-1].reasoning.is_open is is_open
     assert speaker.sampling.thinking_token_budget == 4
+
+
+@pytest.mark.parametrize(("is_ended", "content"), [(None, "a</think>b"), (False, "b")])
+async def test_a_message_begins_within_thoughts_where_the_request_says_so(
+    speaking: Any, is_ended: bool | None, content: str
+) -> None:
+    speaker = speaking("a</think>b", formats=QWEN)
+    answer = await generate(speaker, output_mode="derender", reasoning_ended=is_ended)
+    message = answer["choices"][0]["message"]
+    assert (message["reasoning"], message["content"]) == (
+        None if is_ended is None else "a",
+        content,
+    )
+    assert answer["usage"]["completion_tokens_details"]["reasoning_tokens"] == (is_ended is False)
 
 
 async def test_ids_asked_for_are_scored_and_named_by_id(speaking: Any) -> None:

@@ -95,6 +95,9 @@ async def test_offsets_say_which_characters_a_token_stands_for(speaking: Any) ->
     assert "".join(pieces) == text
     kept = await complete(speaking("x"), text, return_token_offsets=True, truncate_prompt_tokens=1)
     assert kept[0]["token_offsets"] == rendered["token_offsets"][-1:]
+    whole = await chat(speaking("x"), return_token_offsets=True)
+    cut = await chat(speaking("x"), return_token_offsets=True, truncate_prompt_tokens=2)
+    assert cut["token_offsets"] == whole["token_offsets"][-2:]
     ids = await complete(speaking("x"), [5, 6], return_token_offsets=True)
     assert ids[0]["token_offsets"] is None
 
@@ -121,23 +124,43 @@ async def test_salts_stay_apart(speaking: Any) -> None:
     assert both["cache_salt"] not in ("a", "b", None)
 
 
-QWEN = ModelFormats(reasoning=REASONING_PARSERS["qwen3"])
+THINKING = {name: ModelFormats(reasoning=REASONING_PARSERS[name]) for name in ("qwen3", "kimi_k2")}
 CHOICE = {"structured_outputs": {"choice": ["hello", "no"]}}
+CONTINUED = {"continue_final_message": True, "add_generation_prompt": False}
 
 
-@pytest.mark.parametrize("start", ["", "<think>"])
-async def test_a_grammar_is_rendered_whether_thoughts_are_open_or_not(
-    speaking: Any, start: str
+@pytest.mark.parametrize("name", THINKING)
+@pytest.mark.parametrize(
+    ("said", "start", "fields", "is_open"),
+    [
+        ("hi", "", {}, False),
+        ("hi", "<think>", {}, True),
+        ("<think>", "\n", {}, True),
+        ("Think first, in <think>.", "<bot>", {}, False),
+        ("<think>\nam I thinking?", "<bot>", {}, False),
+        ("</think>", "<think>", {}, True),
+        ("<think>\nLet me", "", CONTINUED, True),
+        ("<think>", "", {"truncate_prompt_tokens": 3, "truncation_side": "right"}, False),
+    ],
+)
+async def test_a_rendered_request_thinks_as_the_chat_would(
+    speaking: Any, name: str, said: str, start: str, fields: dict[str, Any], is_open: bool
 ) -> None:
     template = "{% for m in messages %}{{ m.content }}{% endfor %}" + start
-    wish = {**CHOICE, "thinking_token_budget": 9}
-    direct, speaker = (speaking("hello", template=template, formats=QWEN) for _ in range(2))
+    messages = [{"role": "assistant" if fields is CONTINUED else "user", "content": said}]
+    wish = {"messages": messages, **CHOICE, "thinking_token_budget": 9, **fields}
+    direct, speaker = (
+        speaking("hello", template=template, formats=THINKING[name]) for _ in range(2)
+    )
     await direct.chat(**wish)
-    wanted, got = direct.engine.requests[0], await engine_gets(speaker, await chat(speaker, **wish))
+    rendered = await chat(speaker, **wish)
+    assert rendered["reasoning_ended"] is not is_open
+    wanted, got = direct.engine.requests[0], await engine_gets(speaker, rendered)
     assert got.grammar.source == wanted.grammar.source
-    assert bool(got.grammar.begins_after) == bool(wanted.grammar.begins_after) == bool(start)
+    assert got.grammar.begins_after == wanted.grammar.begins_after
+    assert bool(got.grammar.begins_after) == is_open
     assert got.sampling.thinking_token_budget == wanted.sampling.thinking_token_budget == 9
-    assert got.reasoning == wanted.reasoning
+    assert (got.reasoning, got.reasoning.is_open) == (wanted.reasoning, is_open)
 
 
 async def test_anthropics_messages_are_rendered_too(speaking: Any) -> None:
