@@ -7,7 +7,7 @@ from typing import Any
 from pallas_kernels.paged_attention.eight_bits import is_eight_bit
 
 HEAD_DIMS = (64, 96, 128, 192, 256)
-WIDEST_EIGHT_BIT_HEAD = 128
+WIDEST_EIGHT_BIT_HEAD = 192
 """Wider ones need more registers than there are."""
 PAGE_SIZES = (64, 128)
 LARGEST_GROUP = 16

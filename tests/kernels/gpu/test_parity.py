@@ -147,10 +147,18 @@ def test_8_bit_pages_are_read_as_the_reference_reads_them(kv_dtype):
     assert difference(world, is_decode=False, window=60) < TOLERANCE
 
 
-@pytest.mark.parametrize("head_dim", [pytest.param(96, marks=pytest.mark.slow), 128])
+@pytest.mark.parametrize(
+    "head_dim",
+    [pytest.param(96, marks=pytest.mark.slow), 128, pytest.param(192, marks=pytest.mark.slow)],
+)
 def test_8_bit_pages_of_other_heads(head_dim):
     world = with_8_bits(make_world([(66, 66)], num_tokens=66, head_dim=head_dim), "float8_e4m3fn")
     assert difference(world, is_decode=False) < TOLERANCE
+
+
+def test_decode_reads_8_bit_pages_of_wide_heads():
+    world = with_8_bits(make_world([(70, 1)], num_tokens=1, head_dim=192), "int8")
+    assert difference(world, is_decode=True) < TOLERANCE
 
 
 def test_no_race_is_found_over_8_bit_pages():

@@ -105,6 +105,11 @@ def test_the_shapes_of_the_issue_are_supported(head_dim, page_size):
     assert supports(16, 1, head_dim, page_size, "bfloat16") is None
 
 
+@pytest.mark.parametrize("kv_dtype", ["int8", "float8_e4m3fn", "float8_e5m2"])
+def test_8_bit_pages_of_heads_up_to_192_are_supported(kv_dtype):
+    assert supports(16, 1, 192, 64, "bfloat16", kv_dtype) is None
+
+
 @pytest.mark.parametrize(
     ("shape", "word"),
     [
@@ -112,6 +117,7 @@ def test_the_shapes_of_the_issue_are_supported(head_dim, page_size):
         ((32, 8, 128, 16, "bfloat16"), "16"),
         ((32, 8, 128, 64, "float16"), "float16"),
         ((32, 1, 128, 64, "bfloat16"), "32"),
+        ((16, 8, 256, 64, "bfloat16", "int8"), "8-bit pages of heads up to 192"),
     ],
 )
 def test_what_is_not_supported_is_named(shape, word):
