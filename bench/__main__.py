@@ -9,6 +9,8 @@ BENCHMARKS = {
     "serve": ("bench.serve.command", "load on any OpenAI endpoint: latencies, throughput, goodput"),
     "offline": ("bench.offline", "throughput of engine.LLM on prompts known beforehand"),
     "batch": ("bench.batch.command", "a batch beside the engine alone, and beside live requests"),
+    "flood": ("bench.flood", "how soon the requests beyond a key's places get their 429"),
+    "ledger": ("bench.ledger", "what the usage ledger costs: servers with and without, in turn"),
     "host": ("bench.host", "host time of a step (schedule, pack, settle) without a model"),
     "kernels": (
         "bench.kernels.command",

@@ -30,7 +30,7 @@ from engine.request import (
     TokenLogprobs,
 )
 
-PATIENT_TOKENS = 16
+PATIENT_TOKENS = 32
 """So many are generated in vain at most, when a stop string is among them."""
 
 EXCEPTIONS: dict[str, Callable[[ErrorInfo], Exception]] = {

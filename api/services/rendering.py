@@ -54,7 +54,10 @@ async def render_chat(
     Raises:
         InvalidParameterError: the messages or template variables do not work with the template.
     """
-    template = await asyncio.to_thread(choose_template, context, request.chat_template)
+    if request.chat_template is None:
+        template = choose_template(context, None)
+    else:  # which must be compiled
+        template = await asyncio.to_thread(choose_template, context, request.chat_template)
     variables = template_variables(context, request, template)
     if tools:
         verify_template_knows(template, "tools")

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, cast
 
@@ -24,16 +25,27 @@ ENDED = ("failed", "completed", "expired", "cancelled")
 class Server:
     """`servax serve` with its state in `folder`; ready, every step compiled, inside `with`.
 
+    Arguments:
+        program: what Python runs instead of the command, given the same words.
+        key: what the server's clients must show; empty when it asks for none.
+
     Attributes:
         url: where it listens, without /v1.
         model: the name it gives its model.
     """
 
-    def __init__(self, folder: pathlib.Path, arguments: list[str]) -> None:
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        arguments: list[str],
+        *,
+        program: Sequence[str] = ("-m", "api.cli"),
+        key: str = "",
+    ) -> None:
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.model = ""
-        command = [sys.executable, "-m", "api.cli", "serve", "--port", str(port)]
+        command = [sys.executable, *program, "serve", "--port", str(port)]
         self._log = (folder / "server.log").open("wb")
         self._process = subprocess.Popen(
             [*command, "--data-dir", str(folder / "data"), *arguments],
@@ -41,7 +53,8 @@ class Server:
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
-        self._client = httpx.Client(base_url=self.url, timeout=60.0)
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._client = httpx.Client(base_url=self.url, timeout=60.0, headers=headers)
 
     def __enter__(self) -> Server:
         deadline_s = time.monotonic() + START_TIMEOUT_S
