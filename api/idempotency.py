@@ -23,6 +23,7 @@ from api.errors import APIError
 from api.http.access import request_state
 from api.http.json_body import peek_body
 from api.keys.auth import is_public
+from api.storage.ids import derived_id
 
 if TYPE_CHECKING:
     from api.services.idempotency import Claim
@@ -77,6 +78,13 @@ async def _begin(state: ServerState, key: str) -> Response | None:
     g.claim = found
     request_state(request.scope).closers.append(lambda: _release(found))
     return None
+
+
+def id_of(kind: str) -> str | None:
+    """The id of what the current request makes, the same for each attempt to carry it out; None
+    without an `Idempotency-Key`."""
+    claim: Claim | None = g.get("claim")
+    return None if claim is None else derived_id(kind, claim.origin, 0)
 
 
 async def _release(claim: Claim) -> None:

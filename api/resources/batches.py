@@ -10,6 +10,7 @@ from quart import Blueprint, Response, request
 from api.context import caller, context, server_state, storage
 from api.http.json_body import read_json_object
 from api.http.query import read_query
+from api.idempotency import id_of
 from api.keys.auth import without_engine
 from api.protocol.batches import BatchesQuery
 from api.resources.answers import json_response
@@ -25,7 +26,10 @@ async def create_batch() -> Response:
     body = await read_json_object(request)
     model = context().model_names[0]
     strict = server_state().settings.strict_fields
-    made = await service.create_batch(storage(), caller(), body, model, strict_fields=strict)
+    batch_id = id_of("batch")
+    made = await service.create_batch(
+        storage(), caller(), body, model, batch_id=batch_id, strict_fields=strict
+    )
     server_state().wake_jobs()
     return _shown(made)
 

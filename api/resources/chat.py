@@ -7,6 +7,7 @@ from quart import Blueprint, Response, g, request
 from api.context import context, storage
 from api.http.json_body import read_json_object
 from api.http.sse import run_unless_disconnected
+from api.idempotency import id_of
 from api.resources.answers import respond
 from api.services.chat import create_chat_completion
 from api.services.chat_batch import create_batch_chat_completion
@@ -22,7 +23,8 @@ async def chat_completions() -> Response:
     """Answer a conversation."""
     body = await read_json_object(request)
     keep = keeper(storage()) if body.get("store") is True else None
-    work = create_chat_completion(context(), body, g.request_id, keep)
+    kept_id = id_of("chat_completion")
+    work = create_chat_completion(context(), body, g.request_id, keep, kept_id)
     return respond(await run_unless_disconnected(work))
 
 

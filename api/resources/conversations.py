@@ -6,6 +6,7 @@ from quart import Blueprint, Response, request
 
 from api.http.json_body import read_json_object
 from api.http.query import read_query
+from api.idempotency import id_of
 from api.keys.auth import without_engine
 from api.protocol.responses.queries import IncludeQuery, ItemsQuery
 from api.resources.responses import exchange, shown
@@ -20,7 +21,8 @@ _ONE = "/v1/conversations/<conversation_id>"
 @without_engine
 async def create() -> Response:
     """A new conversation."""
-    return shown(await conversations.create(exchange(), await read_json_object(request)))
+    body = await read_json_object(request)
+    return shown(await conversations.create(exchange(), body, id_of("conversation")))
 
 
 @blueprint.get(_ONE)

@@ -12,6 +12,7 @@ from api.http.json_body import read_json_object
 from api.http.multipart import FormReader
 from api.http.query import read_query
 from api.http.request_body import ServerRequest
+from api.idempotency import id_of
 from api.keys.auth import without_engine
 from api.protocol.files import FilesQuery
 from api.resources.answers import json_response
@@ -67,11 +68,15 @@ async def create_upload() -> Response:
     """Begin a file in parts."""
     body = await read_json_object(request)
     max_bytes = server_state().settings.max_file_bytes
-    return _shown(
-        await uploads.create_upload(
-            storage(), caller().project_id, body, max_bytes, strict_fields=_strict()
-        )
+    made = await uploads.create_upload(
+        storage(),
+        caller().project_id,
+        body,
+        max_bytes,
+        upload_id=id_of("upload"),
+        strict_fields=_strict(),
     )
+    return _shown(made)
 
 
 @blueprint.post("/v1/uploads/<upload_id>/parts")

@@ -12,11 +12,13 @@ from api.context import context, server_state
 from api.http.json_body import read_json_object
 from api.http.query import read_query
 from api.http.sse import run_unless_disconnected, sse_response
+from api.idempotency import id_of
 from api.keys.auth import without_engine
 from api.protocol.responses.queries import ItemsQuery, RetrieveQuery
 from api.resources.answers import json_response, respond
 from api.services.responses import background, retrieval
 from api.services.responses.exchange import DIALECT_HEADER, Exchange
+from api.services.responses.once import respond_once
 from api.services.responses.rendered import render_response
 from api.services.responses.service import create_response
 from api.services.responses.tokens import compact, count_input_tokens
@@ -46,7 +48,10 @@ def shown(body: Mapping[str, Any]) -> Response:
 async def create() -> Response:
     """Answer a conversation."""
     body = await read_json_object(request)
-    return respond(await run_unless_disconnected(create_response(exchange(), body)))
+    own_id = id_of("response")
+    if own_id is None:
+        return respond(await run_unless_disconnected(create_response(exchange(), body)))
+    return respond(await run_unless_disconnected(respond_once(exchange(), body, own_id)))
 
 
 @blueprint.get("/v1/responses/<response_id>")

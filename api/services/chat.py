@@ -63,11 +63,13 @@ async def create_chat_completion(
     body: Mapping[str, Any],
     http_request_id: str | None = None,
     keep: Keep | None = None,
+    kept_id: str | None = None,
 ) -> Answer:
     """Answer a conversation.
 
     Arguments:
         keep: for `store`; None: this route keeps nothing.
+        kept_id: of an answer that is kept; None: a new one.
 
     Raises:
         APIError, EngineError: the request was refused or failed.
@@ -81,7 +83,8 @@ async def create_chat_completion(
     keep = _keep(request, keep)
     identity = make_identity(context, "chatcmpl", request, http_request_id)
     if keep is not None:  # ids that clients choose may come again; a kept one is found by its own
-        identity = dataclasses.replace(identity, response_id=ids.new_id("chat_completion"))
+        kept_id = kept_id or ids.new_id("chat_completion")
+        identity = dataclasses.replace(identity, response_id=kept_id)
     job = await prepare(context, request, http_request_id, identity=identity)
     unknown = parsed.unknown + job.prompt.unused_variables
     if not request.stream:

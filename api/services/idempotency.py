@@ -6,7 +6,9 @@
 
 A claim is committed before the work begins and the answer before its end is sent, so a client that
 did not get the whole answer may always send the request again with the same key: it gets the same
-bytes, or 409 while the first one runs, or (when that one failed or was left) a new attempt.
+bytes, or 409 while the first one runs, or (when that one failed or was left) a new attempt. Ids of
+what is kept follow from the key's `origin`: an attempt after a crash finds what the first one left
+behind, and there is nothing twice.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.errors import APIError, retry_headers
 from api.storage.database import Database
+from api.storage.ids import new_id
 from api.storage.tables.idempotency import IdempotencyRow
 
 LIFETIME_S = 24 * 3600
@@ -44,9 +47,14 @@ class StoredAnswer:
 
 
 class Claim:
-    """The right to carry a request out, kept alive until it is completed or released."""
+    """The right to carry a request out, kept alive until it is completed or released.
 
-    def __init__(self, database: Database, row_id: str, owner: str) -> None:
+    Attributes:
+        origin: see `IdempotencyRow`.
+    """
+
+    def __init__(self, database: Database, row_id: str, owner: str, origin: str) -> None:
+        self.origin = origin
         self._database = database
         self._row_id = row_id
         self._owner = owner
@@ -120,6 +128,7 @@ async def claim(
         "id": row_id,
         "project_id": project_id,
         "request_hash": request_hash,
+        "origin": new_id("item"),
         "owner": owner,
         "lease_until_ms": _lease_end_ms(now_s),
         "expires_at": int(now_s) + LIFETIME_S,
@@ -132,18 +141,20 @@ async def claim(
         added = await session.execute(
             inserting.values(fresh).on_conflict_do_nothing().returning(IdempotencyRow.id)
         )
-        stored = None if added.first() else await _take_over(session, fresh, now_s)
-    return Claim(database, row_id, owner) if stored is None else stored
+        found = fresh["origin"] if added.first() else await _take_over(session, fresh, now_s)
+    return found if isinstance(found, StoredAnswer) else Claim(database, row_id, owner, str(found))
 
 
 async def _take_over(
     session: AsyncSession, fresh: Mapping[str, object], now_s: float
-) -> StoredAnswer | None:
-    """None when the row, which was there before, is ours now."""
+) -> StoredAnswer | object:
+    """The answer, or the origin when the row, which was there before, is ours now."""
     row = await session.get(IdempotencyRow, fresh["id"], with_for_update=True)
     if row is None or _is_free(row, now_s):
-        await session.merge(IdempotencyRow(**fresh))
-        return None
+        is_same = row is not None and row.owner and row.request_hash == fresh["request_hash"]
+        origin = (row.origin if row is not None and is_same else "") or fresh["origin"]
+        await session.merge(IdempotencyRow(**{**fresh, "origin": origin}))
+        return origin
     if row.request_hash != fresh["request_hash"]:
         raise APIError(
             "This Idempotency-Key was used with another request.",

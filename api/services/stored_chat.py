@@ -42,7 +42,9 @@ def keeper(storage: Storage) -> Keep:
             tags=tags,
         )
         async with storage.database.writing() as session:
-            session.add(row)
+            # what an earlier attempt left, whose answer nobody was given
+            await session.execute(_tags_of(row.id))
+            await session.merge(row)
             _add_tags(session, row)
 
     return keep

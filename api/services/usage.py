@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.keys.accounts import UsageRecord
 from api.storage.database import Database
+from api.storage.tables.responses import ResponseRow
 from api.storage.tables.usage import UsageRow
+
+LEFT = "left"
+"""The outcome of what a process that died had under way."""
 
 INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -27,6 +33,42 @@ class DatabaseUsageWriter:
         insert = INSERTS[self._database.engine.dialect.name](UsageRow).on_conflict_do_nothing()
         async with self._database.writing() as session:
             await session.execute(insert, [dataclasses.asdict(record) for record in records])
+
+
+async def record_left(session: AsyncSession, row: ResponseRow) -> None:
+    """A record of what a response says to have used and no record has: its process died before it
+    wrote one."""
+    if row.usage is None:
+        return
+    columns = (
+        UsageRow.num_prompt_tokens,
+        UsageRow.num_cached_tokens,
+        UsageRow.num_generated_tokens,
+    )
+    own = (
+        UsageRow.key_id == row.key_id,
+        UsageRow.created_at >= row.created_at,
+        UsageRow.id.startswith(f"{row.id}-", autoescape=True),
+    )
+    found = (await session.execute(select(*map(func.sum, columns)).where(*own))).one()
+    told = (
+        row.usage["input_tokens"],
+        row.usage["input_tokens_details"]["cached_tokens"],
+        row.usage["output_tokens"],
+    )
+    rest = [max(0, said - int(had or 0)) for said, had in zip(told, found, strict=True)]
+    record = UsageRecord(
+        id=f"{row.id}-{LEFT}",
+        project_id=row.project_id,
+        key_id=row.key_id,
+        created_at=int(time.time()),
+        model=row.body["model"],
+        num_prompt_tokens=rest[0],
+        num_cached_tokens=rest[1],
+        num_generated_tokens=rest[2],
+        outcome=LEFT,
+    )
+    session.add(UsageRow(**dataclasses.asdict(record)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from api.services.responses.dialects import TERMINAL
 from api.services.responses.open_items import Event
 from api.services.responses.rows import FOREGROUND, write_end
 from api.services.responses.run import TRANSIENT
+from api.services.usage import record_left
 from api.storage.database import Database
 from api.storage.responses import add_events
 from api.storage.tables.responses import ResponseRow
@@ -56,7 +57,8 @@ class BackgroundResponses:
 
 
 class LeftResponses:
-    """Ends responses whose client waited for them when their process died."""
+    """Ends responses whose client waited for them when their process died; what they say to have
+    used is in the ledger."""
 
     name = "left response"
     table = ResponseRow
@@ -65,7 +67,9 @@ class LeftResponses:
 
     async def run(self, job: Job[ResponseRow]) -> None:
         """Say that it failed."""
-        await _end(job, LEFT)
+        async with job.writing() as (session, row):
+            await end_now(session, row, "failed", LEFT)
+            await record_left(session, row)
 
     give_up = run
 

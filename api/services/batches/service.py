@@ -33,9 +33,10 @@ async def create_batch(
     body: Mapping[str, Any],
     model: str,
     *,
+    batch_id: str | None = None,
     strict_fields: bool,
 ) -> dict[str, Any]:
-    """Queue a batch for servers of `model`.
+    """Queue a batch for servers of `model`; one that is there already stays as it is.
 
     Raises:
         APIError: 400 a field is wrong, or the file is not one for batches.
@@ -44,7 +45,7 @@ async def create_batch(
     expires_after = asked.output_expires_after
     now = now_s()
     row = BatchRow(
-        id=new_id("batch"),
+        id=batch_id or new_id("batch"),
         project_id=tenant.project_id,
         key_id=tenant.key_id,
         created_at=now,
@@ -59,6 +60,8 @@ async def create_batch(
         expires_at=now + WINDOW_S,
     )
     async with storage.database.writing() as session:
+        if made := await find_owned(session, BatchRow, row.project_id, row.id):
+            return batch_body(made)
         file = await find_owned(session, FileRow, tenant.project_id, asked.input_file_id, lock=True)
         _verify_input(file, asked.input_file_id, now)
         session.add(row)

@@ -17,7 +17,7 @@ from api.services.files.create import begin_file, part_of, publish
 from api.services.files.names import blob_key, clean_filename, file_body, now_s
 from api.services.files.remove import discard
 from api.storage.ids import new_id
-from api.storage.owned import load_owned, owned
+from api.storage.owned import find_owned, load_owned, owned
 from api.storage.store import Storage
 from api.storage.tables.files import FileRow
 from api.storage.tables.uploads import UploadPartRow, UploadRow
@@ -36,9 +36,10 @@ async def create_upload(
     body: Mapping[str, Any],
     max_bytes: int,
     *,
+    upload_id: str | None = None,
     strict_fields: bool,
 ) -> dict[str, Any]:
-    """Begin an upload. Raises APIError 400."""
+    """Begin an upload; one that is there already stays as it is. Raises APIError 400."""
     asked = read_fields(CreateUploadRequest, body, strict_fields=strict_fields)
     if asked.bytes > max_bytes:
         raise APIError(
@@ -48,7 +49,7 @@ async def create_upload(
         )
     now = now_s()
     row = UploadRow(
-        id=new_id("upload"),
+        id=upload_id or new_id("upload"),
         project_id=project_id,
         created_at=now,
         filename=clean_filename(asked.filename, "filename"),
@@ -61,6 +62,8 @@ async def create_upload(
         has_blobs=False,
     )
     async with storage.database.writing() as session:
+        if made := await find_owned(session, UploadRow, project_id, row.id):
+            return upload_body(made)
         session.add(row)
     return upload_body(row)
 

@@ -30,6 +30,7 @@ from api.storage.conversations import (
     load_item,
     remove_conversation,
 )
+from api.storage.owned import find_owned
 from api.storage.responses import conversation_items
 from api.storage.tables.responses import ConversationRow, ItemRow
 
@@ -37,17 +38,22 @@ Body = dict[str, Any]
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
-async def create(exchange: Exchange, body: Mapping[str, Any]) -> Body:
-    """A new conversation. Raises InvalidParameterError, APIError."""
+async def create(
+    exchange: Exchange, body: Mapping[str, Any], conversation_id: str | None = None
+) -> Body:
+    """A new conversation; one that has this id already stays as it is. Raises
+    InvalidParameterError, APIError."""
     request = _read(exchange, body, CreateConversationRequest)
     row = ConversationRow(
-        id=ids.new_id("conversation"),
+        id=conversation_id or ids.new_id("conversation"),
         project_id=exchange.project_id,
         created_at=int(time.time()),
         tags=request.metadata or {},
         num_positions=0,
     )
     async with exchange.storage.database.writing() as session:
+        if made := await find_owned(session, ConversationRow, row.project_id, row.id):
+            return shown(made)
         session.add(row)
         await append_items(session, row, await _new_items(session, row, request.items or ()))
     return shown(row)

@@ -45,7 +45,8 @@ def shown(row: ResponseRow, query: RetrieveQuery | None = None) -> dict[str, Any
 async def stream_again(
     exchange: Exchange, response_id: str, query: RetrieveQuery
 ) -> AsyncGenerator[bytes, None]:
-    """Its events after `starting_after`, as they were and as they come.
+    """Its events after `starting_after`, as they were and as they come. The last one is told in any
+    case: events that a client saw and nobody wrote down before the server died have its number.
 
     Raises:
         APIError: 404; 400, there are no events of it.
@@ -70,7 +71,10 @@ async def _followed(
 ) -> AsyncGenerator[bytes, None]:
     async with contextlib.aclosing(following) as batches:
         async for events in batches:
-            num_known = sum(event["sequence_number"] <= last for event in events)
+            num_known = sum(
+                event["sequence_number"] <= last and event["type"] not in TERMINAL
+                for event in events
+            )
             for event in events[:num_known]:
                 writer.note(event)
             written = writer.write(events[num_known:])

@@ -14,6 +14,7 @@ class IdempotencyRow(Base):
     Attributes:
         id: SHA-256 of project and key, in hexadecimal.
         request_hash: SHA-256 of method, path, query and body.
+        origin: an id from which those of what the request makes follow, the same for each attempt.
         owner: who carries the request out; "" when its answer is here.
         lease_until_ms: Unix time; an owner that has not renewed it until then is gone.
         expires_at: Unix time in seconds, after which the key is free again.
@@ -25,6 +26,7 @@ class IdempotencyRow(Base):
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     project_id: Mapped[str] = mapped_column(ID)
     request_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    origin: Mapped[str] = mapped_column(ID)
     owner: Mapped[str] = mapped_column(String(64))
     lease_until_ms: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)

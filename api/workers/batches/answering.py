@@ -26,10 +26,10 @@ from api.services.chat import create_chat_completion
 from api.services.completions import create_completion
 from api.services.requests import Answer
 from api.services.responses.exchange import Exchange
+from api.services.responses.once import respond_once
 from api.storage.ids import derived_id, new_id
 from api.storage.store import Storage
 from api.workers.batches.reading import parse
-from api.workers.batches.responding import respond_once
 from engine.errors import EngineError
 
 RETRY_STATUSES = frozenset({429, 503})

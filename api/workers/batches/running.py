@@ -3,7 +3,7 @@
 A line whose result is kept is never run again: the lines to run are those without one. A worker
 that lost its lease keeps nothing, and the key of a result makes a second one impossible. What is
 under way when a worker dies is run again by the next one; of its first run there is at most the
-response that it stored, which is then its result (`api.workers.batches.responding`).
+response that it stored, which is then its result (`api.services.responses.once`).
 """
 
 from __future__ import annotations

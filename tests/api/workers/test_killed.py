@@ -1,197 +1,233 @@
-"""`kill -9` at named and random points, and of one of two replicas: nothing acknowledged is lost,
-and nothing is there twice. The processes and their storage are real."""
+"""`kill -9` at every point where something is written, at random points, and of one of two
+replicas: nothing acknowledged is lost, and nothing is there twice. The processes and their storage
+are real; only the engine is not."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import pathlib
+import random
 import re
-import sys
-import time
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
-import httpx
 import pytest
+from sqlalchemy import func, select
 
-SERVER = pathlib.Path(__file__).with_name("batch_server.py")
-CHAT = "/v1/chat/completions"
-NUM_LINES = 40
+from api.services.usage import LEFT
+from api.settings import ServerSettings
+from api.storage.database import Database, sqlite_url
+from api.storage.errors import StorageError
+from api.storage.folder import data_folder
+from api.storage.tables.chat_completions import ChatCompletionRow
+from api.storage.tables.responses import ConversationRow, ResponseRow
+from api.storage.tables.uploads import UploadRow
+from api.storage.tables.usage import UsageRow
+from tests.api.workers.forked import Forge, ForkedServer, forging
+from tests.api.workers.life import PARTS, Life, Told, Verification
 
-POINTS = [
-    ("line done", 3),
-    ("line done", 30),
-    ("before write", 1),
-    ("before write", 2),
-    ("before commit", 3),
-    ("before commit", 4),
-    ("after commit", 1),
-    ("after commit", 3),
-    ("before blob", 2),
-    ("after blob", 2),
-    ("before end", 1),
-    ("after end", 1),
+Point = tuple[str, str, str]
+"""The part of a client's life, and place and moment of the server."""
+
+TRANSACTION = ("before write", "before commit", "after commit")
+BLOB = ("before blob", "before rename", "after blob")
+
+TRANSACTIONS = {
+    "chat batch": (
+        "files.create.begin_file", "files.create.finish_file", "batches.service.create_batch",
+        "workers.runner._claim", "workers.batches.kind._validate",
+        "workers.batches.running.keep_results", "workers.batches.kind._finish",
+        "workers.batches.finishing.finish", "workers.runner._let_go", "usage.write",
+    ),
+    "response batch": ("responses.recorder.finish",),
+    "file": ("files.remove.delete_file", "files.remove._remove"),
+    "upload": (
+        "files.uploads.create_upload", "files.uploads._begin_part", "files.uploads.add_part",
+        "files.uploads.complete_upload", "files.uploads._remove_part",
+        "files.uploads._remove_blobs",
+    ),
+    "cancelled upload": ("files.uploads.cancel_upload",),
+    "conversation": (
+        "responses.conversations.create", "responses.conversations.add_items",
+        "responses.recorder.finish", "responses.retrieval.delete_response",
+    ),
+    "stored chat": ("stored_chat.keep", "stored_chat.update", "stored_chat.remove"),
+    "stream": ("responses.recorder._begin", "responses.recorder.finish"),
+    "background stream": ("responses.background.enqueue", "workers.responses._write"),
+    "background": ("responses.background.enqueue", "workers.responses._write"),
+    "idempotency": (
+        "idempotency.claim", "stored_chat.keep", "idempotency.complete",
+        "responses.recorder.finish", "responses.conversations.create",
+        "files.uploads.create_upload",
+    ),
+}  # fmt: skip
+"""Who writes to the database, in which part of a client's life."""
+
+BLOBS = {
+    "chat batch": ("files.create.create_file", "workers.batches.finishing._write"),
+    "upload": ("files.uploads.add_part", "files.uploads.complete_upload"),
+}
+
+POINTS: list[Point] = [
+    *((part, place, moment) for part, places in TRANSACTIONS.items()
+      for place in places for moment in TRANSACTION),
+    *((part, place, moment) for part, places in BLOBS.items()
+      for place in places for moment in BLOB),
+    ("file", "files.remove._remove", "after delete"),
+    ("upload", "files.uploads._remove_part", "after delete"),
+    ("chat batch", "workers.batches", "line done"),
+    ("response batch", "workers.batches", "line done"),
+]  # fmt: skip
+
+NOW_AND_THEN = {
+    "workers.job.beat", "responses.recorder._beat", "idempotency._renew",
+    "idempotency.delete_expired",
+}  # fmt: skip
+"""They keep leases and clean up; random points find them."""
+
+QUICK: list[Point] = [
+    ("chat batch", "files.create.create_file", "before rename"),
+    ("chat batch", "workers.batches", "line done"),
+    ("chat batch", "workers.batches.running.keep_results", "before commit"),
+    ("response batch", "responses.recorder.finish", "after commit"),
+    ("chat batch", "workers.batches.finishing.finish", "before commit"),
+    ("upload", "files.uploads.complete_upload", "after blob"),
+    ("conversation", "responses.recorder.finish", "before commit"),
+    ("stored chat", "stored_chat.update", "before commit"),
+    ("stream", "responses.recorder._begin", "after commit"),
+    ("background", "responses.background.enqueue", "after commit"),
+    ("background stream", "workers.responses._write", "before commit"),
+    ("idempotency", "stored_chat.keep", "after commit"),
 ]
-"""The first transactions of a job are its validation; the first blob and file are the upload."""
+"""One of each kind, for every run of the tests."""
+
+NUM_RANDOM = 200
+NUM_RANDOM_PARTS = 4
 
 
-def batch_input(name="line"):
-    return b"".join(
-        json.dumps(
-            {
-                "custom_id": f"{name}-{index}",
-                "method": "POST",
-                "url": CHAT,
-                "body": {
-                    "model": "test-model",
-                    "messages": [{"role": "user", "content": f"{index}"}],
-                    "max_tokens": 4,
-                },
-            }
-        ).encode()
-        + b"\n"
-        for index in range(NUM_LINES)
-    )
+@pytest.fixture(scope="module")
+def forge() -> Iterator[Forge]:
+    with forging() as forge:
+        yield forge
 
 
-class Server:
-    """A process and its address."""
-
-    def __init__(self, process, url):
-        self.process = process
-        self.client = httpx.AsyncClient(base_url=url, timeout=30)
-        self.draining = asyncio.create_task(process.stderr.read())
-
-    async def upload(self, data):
-        files = {"file": ("in.jsonl", data)}
-        return (await self._json("POST", "/v1/files", data={"purpose": "batch"}, files=files))["id"]
-
-    async def create(self, file_id):
-        body = {"input_file_id": file_id, "endpoint": CHAT, "completion_window": "24h"}
-        return (await self._json("POST", "/v1/batches", json=body))["id"]
-
-    async def retrieve(self, batch_id):
-        return await self._json("GET", f"/v1/batches/{batch_id}")
-
-    async def content(self, file_id):
-        return (await self._answer("GET", f"/v1/files/{file_id}/content")).content
-
-    async def ended(self, batch_id, timeout_s=60):
-        until_s = time.monotonic() + timeout_s
-        while time.monotonic() < until_s:
-            batch = await self.retrieve(batch_id)
-            if batch["status"] in {"completed", "failed", "expired", "cancelled"}:
-                return batch
-            await asyncio.sleep(0.05)
-        raise AssertionError(batch)
-
-    async def _json(self, method, path, **options):
-        return (await self._answer(method, path, **options)).json()
-
-    async def _answer(self, method, path, **options):
-        """Tried again while storage is being opened."""
-        for _ in range(400):
-            answer = await self.client.request(method, path, **options)
-            if answer.status_code != 503:
-                break
-            await asyncio.sleep(0.05)
-        return answer.raise_for_status()
+Tokens = tuple[int, int]
 
 
-@asynccontextmanager
-async def serving(settings, point="", number=0):
-    arguments = (settings.data_dir, settings.database_url, point, str(number))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(SERVER), *arguments, stderr=asyncio.subprocess.PIPE
-    )
-    log = ""
-    async with asyncio.timeout(120):
-        while not (match := re.search(r"listening on (http://[\d.:]+)/v1", log)):
-            line = await process.stderr.readline()
-            assert line or point, log
-            if not line:
-                break
-            log += line.decode()
-    server = Server(process, match.group(1) if match else "http://127.0.0.1:1")
+async def ledger(settings: ServerSettings, *, with_left: bool = True) -> Tokens:
+    """Prompt and generated tokens of all records; of a database without tables none.
+
+    Arguments:
+        with_left: also of what the server that was killed had under way.
+    """
+    url = settings.database_url or sqlite_url(data_folder(settings.data_dir))
+    database = Database.open(url)
+    columns = (UsageRow.num_prompt_tokens, UsageRow.num_generated_tokens)
     try:
-        yield server
+        async with database.reading() as session:
+            query = select(*map(func.sum, columns))
+            if not with_left:
+                query = query.where(UsageRow.outcome != LEFT)
+            row = (await session.execute(query)).one()
+    except StorageError:
+        return 0, 0
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        await server.client.aclose()
-        await server.draining
+        await database.close()
+    return int(row[0] or 0), int(row[1] or 0)
 
 
-async def use_until_it_dies(server, data):
-    """Upload and create; what was acknowledged. The server may be killed at any time."""
-    file_id = batch_id = None
-    try:
-        file_id = await server.upload(data)
-        batch_id = await server.create(file_id)
-        await server.ended(batch_id, 30)
-    except (httpx.HTTPError, AssertionError):
-        pass
-    return file_id, batch_id
+async def num_repeatable(settings: ServerSettings) -> list[int]:
+    """How many there are of what `REPEATABLE` makes."""
+    database = Database.open(settings.database_url or sqlite_url(data_folder(settings.data_dir)))
+    tables = (ChatCompletionRow, ResponseRow, ConversationRow, UploadRow)
+    async with database.reading() as session:
+        counts = [await session.scalar(select(func.count()).select_from(each)) for each in tables]
+    await database.close()
+    return [int(count or 0) for count in counts]
 
 
-async def verify(server, data, file_id, batch_id):
-    """What was acknowledged is there; lines have one result each."""
-    if file_id is None:
-        return
-    assert await server.content(file_id) == data
-    batch_id = batch_id or await server.create(file_id)
-    batch = await server.ended(batch_id)
-    assert batch["status"] == "completed", batch
-    assert batch["request_counts"] == {
-        "total": NUM_LINES, "completed": NUM_LINES, "failed": 0}  # fmt: skip
-    results = [
-        json.loads(line) for line in (await server.content(batch["output_file_id"])).splitlines()
+async def counters(server: ForkedServer) -> Tokens:
+    """The same of this process."""
+    text = (await server.client.get("/metrics")).text
+    found = [
+        re.search(rf"^vllm:{name}_tokens_total{{.*}} (\S+)", text, re.MULTILINE)
+        for name in ("prompt", "generation")
     ]
-    assert [each["custom_id"] for each in results] == [f"line-{i}" for i in range(NUM_LINES)]
-    for each in results:
-        message = each["response"]["body"]["choices"][0]["message"]
-        assert message["content"].startswith("hello")
+    values = [0 if match is None else int(float(match[1])) for match in found]
+    return values[0], values[1]
 
 
-async def kill_and_verify(settings, point, number):
-    data = batch_input()
-    async with serving(settings, point, number) as server:
-        file_id, batch_id = await use_until_it_dies(server, data)
-        if point != "random":
-            async with asyncio.timeout(30):
-                assert await server.process.wait() == -9, f"it was not killed at {point}"
-    async with serving(settings) as server:
-        await verify(server, data, file_id, batch_id)
+def told_tokens(told: Told) -> Tokens:
+    return sum(each[0] for each in told.usages), sum(each[1] for each in told.usages)
 
 
-@pytest.mark.parametrize(("point", "number"), [POINTS[5]])
-async def test_a_server_killed_at_a_named_point_loses_and_repeats_nothing(
-    storage_settings, point, number
+async def kill_and_verify(
+    forge: Forge, settings: ServerSettings, parts: list[str], point: str, number: int = 1
+) -> None:
+    """Live until death, live again."""
+    told = Told()
+    async with forge.serving(settings, point, number) as server:
+        await Life(server, told).live(parts)
+        if not server.killed_at:
+            # what is written when no client waits for it any more
+            await server.death(30)
+        assert server.killed_at == point
+    at_death = await ledger(settings)
+    assert all(had >= said for had, said in zip(at_death, told_tokens(told), strict=True))
+    async with forge.serving(settings) as server:
+        await Verification(server, told).verify()
+        async with asyncio.timeout(10):
+            while True:
+                now = await ledger(settings, with_left=False)
+                counted = await counters(server)
+                if tuple(a - b for a, b in zip(now, at_death, strict=True)) == counted:
+                    break
+                await asyncio.sleep(0.05)
+    if parts == ["idempotency"]:
+        assert max(await num_repeatable(settings)) == 1
+    at_the_end = await ledger(settings)
+    assert all(has >= said for has, said in zip(at_the_end, told_tokens(told), strict=True))
+
+
+@pytest.mark.parametrize("point", QUICK, ids=", ".join)
+async def test_a_server_killed_at_a_point_of_each_kind_loses_and_repeats_nothing(
+    forge, storage_settings, point
 ):
-    await kill_and_verify(storage_settings, point, number)
+    part, place, moment = point
+    await kill_and_verify(forge, storage_settings, [part], f"{place}: {moment}")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("point", "number"), POINTS)
-async def test_a_server_killed_at_any_named_point_loses_and_repeats_nothing(
-    storage_settings, point, number
+@pytest.mark.parametrize("point", [each for each in POINTS if each not in QUICK], ids=", ".join)
+async def test_a_server_killed_at_any_point_loses_and_repeats_nothing(
+    forge, storage_settings, point
 ):
-    await kill_and_verify(storage_settings, point, number)
+    part, place, moment = point
+    await kill_and_verify(forge, storage_settings, [part], f"{place}: {moment}")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(200))
-async def test_a_server_killed_at_a_random_time_loses_and_repeats_nothing(storage_settings, seed):
-    await kill_and_verify(storage_settings, "random", seed)
+@pytest.mark.parametrize("seed", range(NUM_RANDOM))
+async def test_a_server_killed_at_a_random_time_loses_and_repeats_nothing(
+    forge, storage_settings, seed
+):
+    parts = random.Random(seed).sample(sorted(PARTS), NUM_RANDOM_PARTS)
+    await kill_and_verify(forge, storage_settings, parts, "random", seed)
 
 
-async def test_what_a_killed_replica_ran_is_finished_by_the_other(storage_settings):
-    data = batch_input()
-    async with serving(storage_settings) as one, serving(storage_settings, "line done", 25) as two:
-        file_id = await one.upload(data)
-        batch_ids = [await one.create(file_id) for _ in range(8)]
-        async with asyncio.timeout(60):
-            assert await two.process.wait() == -9
-        for batch_id in batch_ids:
-            await verify(one, data, file_id, batch_id)
+async def test_every_place_that_writes_is_a_named_point(forge, storage_settings):
+    assert set(QUICK) <= set(POINTS)
+    async with forge.serving(storage_settings, traces=True) as server:
+        await Life(server, Told()).live(PARTS)
+        passed = {point.partition(":")[0] for point in server.points}
+    assert passed - NOW_AND_THEN == {place for _, place, _ in POINTS}
+
+
+async def test_what_a_killed_replica_ran_is_finished_by_the_other(forge, storage_settings):
+    told = Told()
+    async with (
+        forge.serving(storage_settings) as one,
+        forge.serving(storage_settings, "workers.batches: line done", 12) as two,
+    ):
+        lives = [Life(one, told).live(["chat batch", "response batch"]) for _ in range(4)]
+        await asyncio.gather(*lives)
+        assert two.killed_at
+        await Verification(one, told).verify()

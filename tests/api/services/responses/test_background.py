@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from copy import copy
@@ -19,6 +20,7 @@ from api.protocol.responses.queries import RetrieveQuery
 from api.services.responses import background, retrieval
 from api.storage.ids import new_id
 from api.storage.tables.responses import ResponseRow
+from api.storage.tables.usage import UsageRow
 from api.storage.tables.webhooks import WebhookDeliveryRow, WebhookEndpointRow
 from api.workers import runner as runners
 from api.workers.responses import BackgroundResponses, LeftResponses
@@ -307,6 +309,31 @@ async def test_a_stream_whose_process_died_ends_as_failed(asker: Any) -> None:
     rest = b"".join([event async for event in answer.events])
     assert rest.count(b"event: response.failed") == 1
     assert (await streamed(asker, response_id))[-1]["type"] == "response.failed"
+    # the client may have seen more events than were written down: it hears the end in any case
+    assert (await streamed(asker, response_id, 1000))[-1]["type"] == "response.failed"
+
+
+async def test_what_a_dead_process_had_used_for_a_stream_is_in_the_ledger(asker: Any) -> None:
+    """Less what it had written there itself."""
+    slow(asker)
+    answer = await asker.answer({"input": "hi", "stream": True})
+    first = await anext(answer.events)
+    response_id = first.split(b'"id":"')[1].partition(b'"')[0].decode()
+    own = {"project_id": asker.exchange.project_id, "key_id": asker.exchange.context.tenant.key_id}
+    tokens = {"num_prompt_tokens": 1, "num_cached_tokens": 0, "num_generated_tokens": 5}
+    async with asker.storage.database.writing() as session:
+        await session.execute(update(ResponseRow).values(lease_until=0))
+        ended = {"created_at": int(time.time()), "model": "m", "outcome": "length"}
+        session.add(UsageRow(id=f"{response_id}-0-abcd", **own, **ended, **tokens))
+        session.add(UsageRow(id=f"{response_id[:-1]}-0-abcd", **own, **ended, **tokens))
+    async with working(asker):
+        body = await until(asker, response_id, is_over)
+    async with asker.storage.database.reading() as session:
+        left = await session.get_one(UsageRow, f"{response_id}-left")
+    assert (left.outcome, left.key_id) == ("left", own["key_id"])
+    assert left.num_prompt_tokens == body["usage"]["input_tokens"] - 1
+    assert left.num_generated_tokens == 0
+    await answer.events.aclose()
 
 
 async def test_webhooks_are_told_when_it_is_over(asker: Any) -> None:
