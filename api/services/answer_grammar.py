@@ -29,7 +29,8 @@ class Enforced:
 
     Attributes:
         wanted: the format of an answer that calls nothing; None: any text.
-        may_think: the model may open thoughts itself, between two marks.
+        may_think: the model may open thoughts itself, between two marks; never where it was not
+            told to think, as thoughts could come just because the format forbids what it would say.
     """
 
     formats: ModelFormats

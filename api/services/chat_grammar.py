@@ -6,6 +6,7 @@ that the model may open are part of it.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from functools import partial
 
@@ -19,8 +20,9 @@ from api.parsers.tools import ToolFormat
 from api.protocol.chat import ChatCompletionRequest
 from api.services.answer_grammar import Enforced, combined
 from api.services.chat_reading import tool_specs
+from api.services.rendering import choose_template
 from api.services.structured import default_options, find_wanted, verified, verify_wanted
-from api.services.template_variables import is_thinking_off
+from api.services.template_variables import may_think
 from api.services.thinking import thought_ends
 from api.services.tool_plan import ToolPlan, is_strict, tool_name
 from engine.errors import InvalidParameterError
@@ -43,18 +45,16 @@ async def build_chat_grammar(
         InvalidParameterError: what is asked for cannot be enforced, or not together.
     """
     wanted, reasoning = find_wanted(request, default_options(context)), formats.reasoning
-    may_think = not is_open and not is_thinking_off(context, request)
-    enforced = Enforced(
-        formats=formats,
-        plan=plan,
-        wanted=wanted,
-        may_think=may_think and _can_open(reasoning, prompt_text),
-    )
+    enforced = Enforced(formats=formats, plan=plan, wanted=wanted, may_think=False)
     if wanted is None and not enforced.holds_calls:
         return None
     if wanted is not None and plan.is_forced:
         message = f"Invalid '{wanted.param}': not allowed with a choice that forces a call."
         raise InvalidParameterError(message, param=wanted.param)
+    if not is_open and _can_open(reasoning, prompt_text):
+        template = await asyncio.to_thread(choose_template, context, request.chat_template)
+        is_allowed = await asyncio.to_thread(may_think, context, request, template)
+        enforced = dataclasses.replace(enforced, may_think=is_allowed)
     grammar = await _verified(context, request, enforced)
     if not is_open:
         return grammar

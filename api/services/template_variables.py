@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from api.context import ServerContext
@@ -9,7 +10,9 @@ from api.protocol.base import THINKING_SWITCHES
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.tokenize import TokenizeRequest
 from engine.errors import InvalidParameterError
-from engine.text.chat_template import RESERVED_NAMES, ChatTemplate
+from engine.text.chat_template import RESERVED_NAMES, ChatTemplate, TemplateError
+
+_QUESTION: list[dict[str, Any]] = [{"role": "user", "content": "?"}]
 
 
 def template_variables(
@@ -45,11 +48,33 @@ def verify_template_knows(template: ChatTemplate, name: str) -> None:
         )
 
 
-def is_thinking_off(context: ServerContext, request: ChatCompletionRequest) -> bool:
-    """Whether the template was told that the model is not to think."""
+def may_think(
+    context: ServerContext, request: ChatCompletionRequest, template: ChatTemplate
+) -> bool:
+    """Whether the model was told to think, or nobody said that it is not to.
+
+    A template whose switch is off by default says so where nothing else does.
+    """
     given = context.settings.default_chat_template_kwargs | (request.chat_template_kwargs or {})
-    is_off = any(given.get(name) is False for name in THINKING_SWITCHES)
-    return is_off or request.reasoning_effort == "none"
+    switches = [given[name] for name in THINKING_SWITCHES if given.get(name) is not None]
+    if False in switches or request.reasoning_effort == "none":
+        return False
+    return bool(switches) or request.reasoning_effort is not None or thinks_by_default(template)
+
+
+@functools.lru_cache(maxsize=8)
+def thinks_by_default(template: ChatTemplate) -> bool:
+    """False where the template makes the prompt that it makes with its switch off, and another
+    with it on."""
+    switches = [name for name in THINKING_SWITCHES if name in template.variables]
+    try:
+        untold, on, off = (
+            template.render(_QUESTION, variables=dict.fromkeys(switches, is_on) if told else {})
+            for told, is_on in ((False, False), (True, True), (True, False))
+        )
+    except TemplateError:
+        return True
+    return untold != off or untold == on
 
 
 def _of_fields(

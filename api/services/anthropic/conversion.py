@@ -50,7 +50,8 @@ def chat_body(request: MessagesRequest, template: ChatTemplate | None) -> Fields
     thinking, output = request.thinking, request.output_config
     if thinking is not None and thinking.type == "enabled" and thinking.budget_tokens is not None:
         body["thinking_token_budget"] = thinking.budget_tokens
-    if thinking is not None and thinking.display == "omitted":
+    is_omitted = thinking is not None and thinking.display == "omitted"
+    if is_omitted or not _asks_to_think(request):
         body["include_reasoning"] = False
     if output is not None and output.format is not None:
         schema = {"name": "answer", "schema": output.format.json_schema, "strict": True}
@@ -77,11 +78,20 @@ def prompt_fields(request: PromptFields, template: ChatTemplate | None) -> Field
 
 def _template_variables(request: PromptFields, template: ChatTemplate | None) -> Fields:
     variables = dict(request.chat_template_kwargs or {})
-    if request.thinking is None or template is None:
+    if template is None:
         return variables
-    is_on = request.thinking.type != "disabled"
     switches = [name for name in THINKING_SWITCHES if name in template.variables]
-    return dict.fromkeys(switches, is_on) | variables
+    return dict.fromkeys(switches, _asks_to_think(request)) | variables
+
+
+def _asks_to_think(request: PromptFields) -> bool:
+    """As with Anthropic thinking is off unless it is asked for, here also by an effort."""
+    variables, output = request.chat_template_kwargs or {}, request.output_config
+    if any(variables.get(name) is True for name in THINKING_SWITCHES):
+        return True
+    if request.thinking is not None:
+        return request.thinking.type != "disabled"
+    return output is not None and output.effort is not None
 
 
 def _tool(tool: ToolParam) -> Fields:

@@ -26,6 +26,7 @@ BOTH = ModelFormats(tools=TOOL_PARSERS["hermes"], reasoning=REASONING_PARSERS["q
 CALL = '<tool_call>\n{"name": "look", "arguments": {"city": "Rome"}}\n</tool_call>'
 EVERYTHING = f"<think>\nHm, Rome.\n</think>\n\nLet me look.\n{CALL}"
 LOOK = {"name": "look", "input_schema": {"type": "object"}, "description": "See a city."}
+THINKING = {"type": "enabled"}
 ASK: dict[str, Any] = {
     "model": "test-model",
     "max_tokens": 512,
@@ -63,7 +64,7 @@ async def events(speaker: Any, **fields: Any) -> list[Any]:
 
 
 async def test_thoughts_text_and_calls_are_blocks(saying: Any) -> None:
-    answer = await message(saying(EVERYTHING), tools=[LOOK])
+    answer = await message(saying(EVERYTHING), tools=[LOOK], thinking=THINKING)
     assert [block.type for block in answer.content] == ["thinking", "text", "tool_use"]
     thinking, text, call = answer.content
     assert thinking.thinking.strip() == "Hm, Rome."  # type: ignore[union-attr]
@@ -73,8 +74,8 @@ async def test_thoughts_text_and_calls_are_blocks(saying: Any) -> None:
 
 
 async def test_a_stream_adds_up_to_the_whole_answer(saying: Any) -> None:
-    whole = await message(saying(EVERYTHING), tools=[LOOK])
-    found = await events(saying(EVERYTHING), tools=[LOOK])
+    whole = await message(saying(EVERYTHING), tools=[LOOK], thinking=THINKING)
+    found = await events(saying(EVERYTHING), tools=[LOOK], thinking=THINKING)
     assert [found[0].type, found[-2].type, found[-1].type] == [
         "message_start", "message_delta", "message_stop",
     ]  # fmt: skip
@@ -161,11 +162,28 @@ def test_turns_with_calls_and_results_become_chat_messages(saying: Any) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "shown"), [("enabled", "True"), ("disabled", "False")])
-async def test_thinking_turns_the_templates_switch(saying: Any, kind: str, shown: str) -> None:
-    speaker = saying("hello")
-    ids = await prompt_ids(speaker, thinking={"type": kind})
-    assert speaker.context.tokenizer.decode(ids, skip_special_tokens=False).endswith(shown)
+@pytest.mark.parametrize(
+    ("fields", "is_on"),
+    [
+        ({}, False),
+        ({"thinking": {"type": "enabled"}}, True),
+        ({"thinking": {"type": "adaptive"}}, True),
+        ({"thinking": {"type": "disabled"}}, False),
+        ({"output_config": {"effort": "high"}}, True),
+        ({"thinking": {"type": "disabled"}, "output_config": {"effort": "high"}}, False),
+        ({"output_config": {"format": {"type": "json_schema", "schema": {}}}}, False),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, True),
+    ],
+)
+async def test_a_model_thinks_and_shows_it_only_where_that_is_asked_for(
+    saying: Any, fields: dict[str, Any], is_on: bool
+) -> None:
+    speaker = saying("<think>hm</think>yes")
+    ids = await prompt_ids(speaker, **fields)
+    text = speaker.context.tokenizer.decode(ids, skip_special_tokens=False)
+    assert text.endswith(str(is_on))
+    found = [block.type for block in (await message(speaker, **fields)).content]
+    assert found == (["thinking", "text"] if is_on else ["text"])
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,9 @@ TEMPLATE = (
     "{{ tools | length if tools else 0 }}{{ messages[0].content }}"
     "{% if enable_thinking is false %}<think></think>{% endif %}{{ opened }}"
 )
+OFF_BY_DEFAULT = "{{ messages[0].content }}{% if enable_thinking %}Think first.{% endif %}"
+NO_SWITCH = "{{ messages[0].content }}"
+REFUSING = "{% if messages | length < 2 %}{{ raise_exception('two') }}{% endif %}{{ thinking }}"
 CITY = {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}},
         "required": ["city"], "additionalProperties": False}  # fmt: skip
 LOOK = {"type": "function", "function": {"name": "look", "parameters": CITY}}
@@ -96,6 +99,32 @@ async def test_the_grammar_says_what_was_asked_for(
     await speaker.chat(**fields)
     assert [text for text in said if not accepts(speaker, text)] == []
     assert [text for text in never_said if accepts(speaker, text)] == []
+
+
+@pytest.mark.parametrize(
+    ("template", "fields", "may_think"),
+    [
+        (OFF_BY_DEFAULT, {}, False),
+        (OFF_BY_DEFAULT, {"thinking_token_budget": 9}, False),
+        (OFF_BY_DEFAULT, {"reasoning_effort": "high"}, True),
+        (OFF_BY_DEFAULT, {"reasoning_effort": "none"}, False),
+        (OFF_BY_DEFAULT, {"chat_template_kwargs": {"enable_thinking": True}}, True),
+        (TEMPLATE, {}, True),
+        (NO_SWITCH, {}, True),
+        (REFUSING, {"messages": [{"role": "user", "content": "hi"}] * 2}, True),
+    ],
+)
+@pytest.mark.parametrize("wish", [JSON, {"tools": [RUN], "tool_choice": "required"}])
+async def test_thoughts_come_before_what_is_enforced_only_where_the_model_may_think(
+    speaking: Any, template: str, fields: dict[str, Any], may_think: bool, wish: dict[str, Any]
+) -> None:
+    template += "{{ tools | length if tools else 0 }}"
+    speaker = speaking("ok", template=template, formats=BOTH)
+    speaker.engine.info = msgspec.structs.replace(speaker.engine.info, max_model_len=1024)
+    await speaker.chat(**wish, **fields)
+    said = '{"a": 1}' if wish is JSON else call("run", "{}")
+    assert accepts(speaker, said)
+    assert accepts(speaker, f"<think>hm</think>{said}") is may_think
 
 
 async def test_vllms_fields_hold_all_of_the_text_beside_tools(speaker: Any) -> None:
