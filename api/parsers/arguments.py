@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.parsers.answer import Answer
 from api.parsers.literals import json_inside, number_text, python_as_json
-from api.parsers.schema import ALL_KINDS, kinds, properties
+from api.parsers.schema import ALL_KINDS, fixed_values, kinds, properties
 from api.parsers.tool_spec import ToolSpec, by_name
 
 _BOOLEANS = {"true": "true", "false": "false"}
@@ -20,45 +21,74 @@ class ArgumentKinds:
     """Which types the arguments of each declared tool may have."""
 
     def __init__(self, tools: Sequence[ToolSpec]) -> None:
-        self._kinds = {name: _of(tool.schema) for name, tool in by_name(tools).items()}
+        self._expected = {name: _of(tool.schema) for name, tool in by_name(tools).items()}
 
-    def of(self, tool_name: str) -> Mapping[str, frozenset[str]]:
+    def of(self, tool_name: str) -> Mapping[str, Expected]:
         """By argument; an argument or tool nobody declared has none."""
-        return self._kinds.get(tool_name, {})
+        return self._expected.get(tool_name, {})
 
 
-def _of(schema: Mapping[str, Any]) -> dict[str, frozenset[str]]:
-    return {key: kinds(value, schema) for key, value in properties(schema).items()}
+@dataclasses.dataclass(frozen=True, slots=True)
+class Expected:
+    """What a value may be.
+
+    Attributes:
+        kinds: JSON types.
+        fixed: JSON of values that the schema lists, by the text that stands for each.
+    """
+
+    kinds: frozenset[str] = ALL_KINDS
+    fixed: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+
+
+def _of(schema: Mapping[str, Any]) -> dict[str, Expected]:
+    return {
+        key: Expected(kinds(value, schema), _fixed(value, schema))
+        for key, value in properties(schema).items()
+    }
+
+
+def _fixed(schema: Any, root: Mapping[str, Any]) -> dict[str, str]:
+    """ "1" and 1 are both written as 1: which of them is meant only the list tells."""
+    found: dict[str, str] = {}
+    for value in fixed_values(schema, root):
+        found.setdefault(raw_text(value), json.dumps(value, ensure_ascii=False))
+    return found
+
+
+def raw_text(value: Any) -> str:
+    """How formats of this kind write a value: strings as they are, the rest as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 class ArgumentWriter:
     """Writes one call's arguments as a JSON object; strings as they come.
 
     Arguments:
-        argument_kinds: types by argument.
+        argument_kinds: types and listed values by argument.
         trims: a newline right after a value's opening and one right before its end are layout.
     """
 
     def __init__(
-        self, answer: Answer, argument_kinds: Mapping[str, frozenset[str]], *, trims: bool
+        self, answer: Answer, argument_kinds: Mapping[str, Expected], *, trims: bool
     ) -> None:
         self._answer = answer
-        self._kinds = argument_kinds
+        self._expected = argument_kinds
         self._trims = trims
         self._separator = ""
-        self._begin(ALL_KINDS)
+        self._begin(Expected())
         answer.arguments("{")
 
     def key(self, name: str, expected: frozenset[str] | None = None) -> None:
         """A value begins. Arguments: expected: its types, if not the schema but the text says."""
-        self._begin(expected or self._kinds.get(name, ALL_KINDS))
+        self._begin(Expected(expected) if expected else self._expected.get(name, Expected()))
         name_text = json.dumps(name, ensure_ascii=False)
         self._answer.arguments(f"{self._separator}{name_text}: " + '"' * self._is_string)
         self._separator = ", "
 
-    def _begin(self, value_kinds: frozenset[str]) -> None:
-        self._value_kinds = value_kinds
-        self._is_string = value_kinds == _STRING
+    def _begin(self, expected: Expected) -> None:
+        self._value = expected
+        self._is_string = expected.kinds == _STRING
         self._pieces: list[str] = []
         self._is_first = True
         self._held = ""
@@ -88,7 +118,9 @@ class ArgumentWriter:
         if self._is_string:
             self._answer.arguments('"')
         else:
-            self._answer.arguments(json_of("".join(self._pieces), self._value_kinds))
+            text = "".join(self._pieces)
+            fixed = self._value.fixed.get(text)
+            self._answer.arguments(fixed or json_of(text, self._value.kinds))
 
     def abandon(self) -> None:
         """The text ended within the value: nothing of it is kept back."""

@@ -59,6 +59,22 @@ def kinds(schema: Any, root: Schema) -> frozenset[str]:
     return frozenset(found) or ALL_KINDS
 
 
+def fixed_values(schema: Any, root: Schema) -> list[Any]:
+    """The values that a schema or its alternatives list one by one."""
+    found: list[Any] = []
+    seen: list[Schema] = []
+    todo = [schema]
+    while todo and len(seen) < _MAX_PARTS:
+        current = resolved(todo.pop(0), root)
+        if any(current is one for one in seen):
+            continue
+        seen.append(current)
+        listed = [current["const"]] if "const" in current else current.get("enum")
+        found += cast("list[Any]", listed) if isinstance(listed, list) else []
+        todo += _options(current)
+    return found
+
+
 def _own_kinds(schema: Schema) -> frozenset[str]:
     types = schema.get("type")
     if isinstance(types, str):

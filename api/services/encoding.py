@@ -85,6 +85,9 @@ def truncate(
             param="truncate_prompt_tokens",
             code="integer_above_max_value",
         )
+    if limit == 0:
+        message = "Invalid 'truncate_prompt_tokens': 0 leaves nothing of the prompt."
+        raise InvalidParameterError(message, param="truncate_prompt_tokens")
     if limit == -1:
         limit = max(1, info.max_model_len - max(1, max_tokens or 1))
     if request.truncation_side == "right":

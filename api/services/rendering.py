@@ -78,6 +78,9 @@ async def render_chat(
             is_bounded=not isinstance(request, ChatCompletionRequest)
             or request.truncate_prompt_tokens is None,
         )
+        if not ids and request.chat_template is not None:
+            message = "Invalid 'chat_template': it makes an empty prompt of these messages."
+            raise InvalidParameterError(message, param="chat_template")
         return RenderedPrompt(token_ids=tuple(ids), text=text, unused_variables=unused)
 
     return await asyncio.to_thread(work)

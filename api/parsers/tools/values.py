@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
+from api.parsers.arguments import raw_text
 from api.parsers.schema import ALL_KINDS, Schema, kinds, properties, resolved
 from api.parsers.tool_spec import ToolSpec
 from api.parsers.tools.grammar import GrammarWriter
@@ -69,11 +70,7 @@ def raw_string(writer: GrammarWriter, schema: Schema, end: str) -> str:
     choices = [schema["const"]] if "const" in schema else schema.get("enum")
     if choices is None:
         return writer.ended(_string_regex(schema), end)
-    return f"{_one_of(map(writer.literal, map(_raw, choices)))} {writer.literal(end)}"
-
-
-def _raw(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return f"{_one_of(map(writer.literal, map(raw_text, choices)))} {writer.literal(end)}"
 
 
 def _string_regex(schema: Schema) -> str:

@@ -167,3 +167,25 @@ def test_other_names_are_rows_and_unsupported_ones_are_not() -> None:
     assert set(ALIASES) <= set(TOOL_PARSERS)
     assert not set(UNSUPPORTED) & set(TOOL_PARSERS)
     assert len(TOOL_PARSERS) == len(FORMATS) + len(ALIASES)
+
+
+FIXED = {"enum": ["x", "1", 2, None, True, "null"]}
+LISTED = (
+    FIXED,
+    {"anyOf": [FIXED, {"type": "integer", "minimum": 5}]},
+    {"$ref": "#/$defs/e", "$defs": {"e": FIXED}},
+)
+
+
+@pytest.mark.parametrize("schema", LISTED)
+@pytest.mark.parametrize(
+    ("written", "meant"), [("x", "x"), ("1", "1"), ("2", 2), ("null", None), ("true", True)]
+)
+def test_a_listed_value_is_the_one_that_is_written_so(
+    schema: dict[str, object], written: str, meant: object
+) -> None:
+    parameters = {"type": "object", "properties": {"e": schema}, "$defs": {"e": FIXED}}
+    text = f"<tool_call>\n<function=f>\n<parameter=e>\n{written}\n</parameter>\n</function>\n"
+    tool = ToolSpec(name="f", parameters=parameters)
+    calls = whole(TOOL_PARSERS["qwen3_coder"], f"{text}</tool_call>", (tool,)).calls
+    assert json.loads(calls[0][1]) == {"e": meant}

@@ -139,3 +139,19 @@ async def test_a_template_of_the_request_that_fails_is_named(speaking: Any) -> N
     with pytest.raises(InvalidParameterError) as caught:
         await prompt(speaker)
     assert caught.value.param == "messages"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens"),
+        ({"chat_template": ""}, "chat_template"),
+        ({"chat_template": "{% for m in [] %}x{% endfor %}"}, "chat_template"),
+    ],
+)
+async def test_what_leaves_no_prompt_is_named(
+    speaking: Any, fields: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        await speaking(trust_request_chat_template=True).chat(**fields)
+    assert caught.value.param == param
