@@ -117,6 +117,10 @@ def _verify_repetition(limits: RepetitionDetection | None) -> None:
             "Invalid 'repetition_detection.min_pattern_size': it is above 'max_pattern_size'.",
             param="repetition_detection.min_pattern_size",
         )
+    if limits.min_count and not limits.max_pattern_size:
+        param = "repetition_detection.max_pattern_size"
+        message = f"Invalid '{param}': 'min_count' needs it, and nothing is looked for without it."
+        raise InvalidParameterError(message, param=param)
     if limits.max_pattern_size and limits.min_count < 2:
         raise InvalidParameterError(
             "Invalid 'repetition_detection.min_count': integer below minimum value. "

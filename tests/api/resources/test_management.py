@@ -102,6 +102,7 @@ async def test_parts_that_still_sleep_are_told(world):
     ("line", "param"),
     [
         ("POST /pause?mode=stop", "mode"),
+        ("POST /pause?mode=abort&mode=wait", "mode"),
         ("POST /pause?clear_cache=maybe", "clear_cache"),
         ("POST /sleep?level=3", "level"),
         ("POST /sleep?level=-1", "level"),

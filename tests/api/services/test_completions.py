@@ -210,6 +210,7 @@ async def test_an_output_that_repeats_itself_says_so(speaking: Any) -> None:
         ({"max_pattern_size": -1}, "repetition_detection.max_pattern_size"),
         ({"max_pattern_size": 10**6, "min_count": 2}, "repetition_detection.max_pattern_size"),
         ({"min_pattern_size": 3, "min_count": 2}, "repetition_detection.min_pattern_size"),
+        ({"min_count": 2}, "repetition_detection.max_pattern_size"),
         ({"max_pattern_size": "4"}, "repetition_detection.max_pattern_size"),
         ([], "repetition_detection"),
     ],
