@@ -19,6 +19,7 @@ from typing import Any, cast
 import orjson
 
 from api.errors import APIError, error_body
+from api.http.json_body import MAX_NESTING, is_too_deep
 from api.settings import ErrorFormat
 
 MAX_LINE_BYTES = 64 * 2**20
@@ -65,6 +66,9 @@ def parse_line(line: bytes, urls: Collection[str], *, strict_fields: bool) -> Ba
         raise LineError(
             None, APIError(f"The line is not JSON: {error.msg}.", code="invalid_json")
         ) from None
+    if is_too_deep(line, given):
+        message = f"The line is nested deeper than {MAX_NESTING} levels."
+        raise LineError(None, APIError(message, code="json_too_complex"))
     if not isinstance(given, dict):
         raise LineError(None, APIError("The line is not a JSON object.", code="invalid_type"))
     fields = cast("dict[str, Any]", given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.http.json_body import MAX_CONTAINERS, MAX_ELEMENTS, MAX_KEYS
+from api.http.json_body import MAX_CONTAINERS, MAX_ELEMENTS, MAX_KEYS, MAX_NESTING
 from api.protocol.chat import MAX_BATCH
 from api.protocol.completions import MAX_PROMPTS
 from api.protocol.generative_scoring import MAX_ITEMS
@@ -34,7 +34,8 @@ LIMITS: tuple[tuple[str, str], ...] = (
     ),
     (
         "JSON of a body",
-        f"{MAX_KEYS:,} members, {MAX_CONTAINERS:,} objects and arrays, {MAX_ELEMENTS:,} elements",
+        f"{MAX_KEYS:,} members, {MAX_CONTAINERS:,} objects and arrays, {MAX_ELEMENTS:,} elements, "
+        f"{MAX_NESTING} levels",
     ),
     ("`messages`", f"{MAX_MESSAGES:,}"),
     ("conversations of one /v1/chat/completions/batch", f"{MAX_BATCH:,}"),

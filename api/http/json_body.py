@@ -1,9 +1,9 @@
 """A request's JSON object, or a 4xx that says what is wrong with it. Never a 5xx, never a stall.
 
 orjson refuses what JSON does not have (NaN, Infinity, invalid UTF-8, UTF-16, a byte order mark,
-lone surrogates, nesting deeper than 1024). It holds the GIL while parsing, so a thread alone
-does not keep the event loop alive: big bodies are first *measured*, in slices, and refused when
-their number of containers, members or elements could take tens of milliseconds.
+lone surrogates); nesting is bounded by what can be written again. It holds the GIL while parsing,
+so a thread alone does not keep the event loop alive: big bodies are first *measured*, in slices,
+and refused when their number of containers, members or elements could take tens of milliseconds.
 
 A key that is given twice keeps its last value, as in every common JSON parser.
 """
@@ -26,6 +26,8 @@ SMALL_BODY_BYTES = 128 * 1024
 MAX_KEYS = 100_000
 MAX_CONTAINERS = 100_000
 MAX_ELEMENTS = 2_100_000
+MAX_NESTING = 200
+_WRITABLE_NESTING = 254
 SLICE_BYTES = 1024 * 1024
 
 
@@ -103,9 +105,31 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
             f"We could not parse the JSON body of your request: {describe(error)}.",
             code="invalid_json",
         ) from None
+    if is_too_deep(body, value):
+        raise APIError(
+            f"The JSON body of your request is nested deeper than {MAX_NESTING} levels.",
+            code="json_too_complex",
+        )
     if not isinstance(value, dict):
         raise APIError("The body of the request must be a JSON object.", code="invalid_type")
     return cast(dict[str, Any], value)
+
+
+def is_too_deep(text: bytes, value: Any) -> bool:
+    """Whether `value`, which was read from `text`, is nested deeper than `MAX_NESTING`.
+
+    orjson writes 254 levels and reads 1024: what could not be written again is not taken in, and
+    what is kept may be wrapped. It tells the depth itself, as fast as it writes.
+    """
+    if text.count(b"[") + text.count(b"{") <= MAX_NESTING:
+        return False
+    for _ in range(_WRITABLE_NESTING - MAX_NESTING):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return True
+    return False
 
 
 def describe(error: orjson.JSONDecodeError) -> str:

@@ -141,6 +141,7 @@ def make_engine(url: str) -> AsyncEngine:
         max_overflow=MAX_OVERFLOW,
         pool_timeout=POOL_TIMEOUT_S,
         pool_pre_ping=not is_sqlite,
+        hide_parameters=True,  # what users say stays out of errors, and so out of the log
     )
     if is_sqlite:
         _make_strict(engine)

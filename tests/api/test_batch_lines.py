@@ -17,6 +17,11 @@ def refusal(line: object, *, strict_fields: bool = False) -> LineError:
     return caught.value
 
 
+def test_a_line_that_could_not_be_written_again_is_refused():
+    deep = b'{"custom_id":"a","body":{"prompt":' + b"[" * 200 + b"]" * 200 + b"}}"
+    assert refusal(deep).error.code == "json_too_complex"
+
+
 def test_a_line_is_a_request():
     request = parse_line(json.dumps(GOOD).encode(), URLS, strict_fields=True)
     assert (request.custom_id, request.url, request.body) == (

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+import orjson
 import pytest
 
 from api.errors import APIError
@@ -39,6 +40,8 @@ MALFORMED = {
     "null": b"null",
     "deep lists": nested(b"[", 100_000, b"]"),
     "deep objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "more lists than can be written again": nested(b"[", 200, b"]"),
+    "more objects than can be written again": b'{"a":' * 201 + b"1" + b"}" * 201,
     "unclosed depth": b"[" * 1_000_000,
     "a million keys": b"{" + b",".join(b'"%d":0' % i for i in range(1_000_000)) + b"}",
     "a million lists": b'{"a":[' + b",".join([b"[]"] * 1_000_000) + b"]}",
@@ -67,6 +70,17 @@ async def test_what_is_not_an_object_is_400_and_stalls_nobody(make_world, name):
     assert (await response.get_json())["error"]["type"] == "invalid_request_error"
     # 50 ms is the promise; the bound here leaves room for a busy machine.
     assert longest_gap_s < 0.25
+
+
+def test_what_is_taken_in_can_be_written_again_within_more():
+    value = parse_json_object(nested(b"[", 199, b"]"))
+    for _ in range(50):
+        value = {"kept": value}
+    assert orjson.dumps(value)
+
+
+def test_many_lists_beside_one_another_are_not_deep():
+    assert len(parse_json_object(b'{"a":[' + b",".join([b"[]"] * 1000) + b"]}")["a"]) == 1000
 
 
 def test_a_number_beyond_64_bits_is_never_infinite():

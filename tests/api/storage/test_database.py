@@ -73,6 +73,16 @@ async def test_what_breaks_a_constraint_is_told_as_that(storage):
             await session.execute(text("INSERT INTO things VALUES (1), (1)"))
 
 
+async def test_what_users_say_is_not_in_the_text_of_an_error(storage):
+    with pytest.raises(StorageError) as caught:
+        async with storage.database.writing() as session:
+            await session.execute(text("INSERT INTO nowhere VALUES (:said)"), {"said": "private"})
+    told: BaseException | None = caught.value
+    while told is not None:
+        assert "private" not in str(told)
+        told = told.__cause__ or told.__context__
+
+
 async def touch(storage):
     async with storage.database.writing() as session:
         await session.execute(text("DELETE FROM files"))
