@@ -64,8 +64,7 @@ class OpenMcpCall:
     """A call of a server's tool.
 
     Attributes:
-        is_told: all of its arguments were.
-        is_due: the model ended it itself, so the server is called once it is told.
+        is_told: all of its arguments were, so the server is called; never of a call that is cut.
         output: written when the tool gave it.
         fault: written if it did not.
     """
@@ -80,7 +79,6 @@ class OpenMcpCall:
         self.name = name
         self.approval_request_id = approval_request_id
         self.is_told = False
-        self.is_due = False
         self.output: str | None = None
         self.fault: McpFault | None = None
         self._pieces: list[str] = []
@@ -100,9 +98,12 @@ class OpenMcpCall:
         return {"type": "response.mcp_call_arguments.delta", "item_id": self.id, "delta": text}
 
     def closing(self, status: str) -> Iterator[Event]:
-        """All of the arguments; then, once the server has answered, what came of it."""
-        if not self.is_told:
-            self.is_told, self.is_due = True, status == "completed"
+        """All of the arguments; then, once the server has answered, what came of it.
+
+        A call that is cut has neither: the event of its arguments would have it made.
+        """
+        if status == "completed" and not self.is_told:
+            self.is_told = True
             yield {"type": ARGUMENTS_DONE, "item_id": self.id, "arguments": self.arguments}
         if self.output is not None or self.fault is not None:
             kind = "completed" if self.fault is None else "failed"

@@ -91,7 +91,7 @@ class McpServers:
         try:
             if isinstance(opened, OpenMcpList):
                 opened.tools = await self._list(opened)
-            elif opened.is_due:
+            else:
                 opened.output = await self._call(opened)
         except McpFault as fault:
             opened.fault = fault

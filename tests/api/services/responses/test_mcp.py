@@ -115,6 +115,22 @@ async def test_events_come_in_order_item_after_item(
     assert events[-1]["type"] == "response.completed"
 
 
+@pytest.mark.parametrize("num_left_out", [12, 18, 29])
+async def test_a_call_that_is_cut_is_incomplete_and_not_made(
+    remote: Any, mcp_server: Any, tool: Any, num_left_out: int
+) -> None:
+    asker = remote(LOOK)
+    limit = len(asker.speaker.context.tokenizer.encode(LOOK)) - num_left_out
+    events = await asker.stream(tools=[tool()], max_output_tokens=limit)
+    final = events[-1]["response"]
+    assert (events[-1]["type"], final["error"]) == ("response.incomplete", None)
+    assert final["incomplete_details"] == {"reason": "max_output_tokens"}
+    called = final["output"][-1]
+    assert (called["type"], called["status"], called["output"]) == ("mcp_call", "incomplete", None)
+    assert "response.mcp_call_arguments.done" not in [event["type"] for event in events]
+    assert mcp_server.calls() == []
+
+
 @pytest.mark.parametrize(
     ("dialect", "kind"),
     [
