@@ -114,7 +114,7 @@ class McpSession:
         given = {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": info}
         result = await self._ask("initialize", given)
         version = result.get("protocolVersion")
-        if version not in SPOKEN:
+        if not isinstance(version, str) or version not in SPOKEN:
             raise McpFault("The MCP server speaks no version of the protocol that is spoken here.")
         self._headers["mcp-protocol-version"] = version
         await self._tell({"method": "notifications/initialized"})

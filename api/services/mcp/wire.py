@@ -15,6 +15,11 @@ Message = dict[str, Any]
 MAX_ANSWER_BYTES = 2 * 1024 * 1024
 """Of one answer, with everything that comes before it in its stream."""
 
+MAX_NESTING = 64
+"""Of one message. Parts of it are wrapped into items and events, which must be writable."""
+
+_WRITABLE_NESTING = 254
+
 
 async def messages_of(answer: httpx.Response) -> AsyncGenerator[Message, None]:
     """What the server says, message by message.
@@ -36,14 +41,30 @@ async def messages_of(answer: httpx.Response) -> AsyncGenerator[Message, None]:
 
 
 def read_message(data: bytes) -> Message:
-    """One message. Raises McpFault for what is none."""
+    """One message. Raises McpFault for what is none, or is too deep."""
     try:
         message: Any = orjson.loads(data)
     except orjson.JSONDecodeError:
         message = None
     if not isinstance(message, dict):
         raise McpFault("The MCP server sent what is no JSON-RPC message.")
+    if is_too_deep(message):
+        raise McpFault(f"The MCP server's message is nested deeper than {MAX_NESTING} levels.")
     return message
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether JSON that was read is nested deeper than `MAX_NESTING`.
+
+    orjson reads 1024 levels and writes 254; it tells the depth as fast as it writes.
+    """
+    for _ in range(_WRITABLE_NESTING - MAX_NESTING):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return True
+    return False
 
 
 async def _bounded(answer: httpx.Response) -> AsyncIterator[bytes]:

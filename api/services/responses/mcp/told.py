@@ -16,6 +16,7 @@ from api.protocol.responses.mcp import (
     McpItem,
 )
 from api.services.mcp.faults import told_to_model
+from api.services.mcp.wire import is_too_deep
 from api.services.responses.mcp.toolbox import EMPTY, Toolbox
 from engine.errors import InvalidParameterError
 
@@ -77,12 +78,12 @@ class Teller:
 
 
 def arguments_of(text: str) -> dict[str, Any] | None:
-    """Arguments as they are sent; None: the model wrote what is no object."""
+    """Arguments as they are sent; None: what was written is no object, or is too deep."""
     try:
         arguments: Any = orjson.loads(text or "{}")
     except orjson.JSONDecodeError:
         return None
-    return arguments if isinstance(arguments, dict) else None
+    return arguments if isinstance(arguments, dict) and not is_too_deep(arguments) else None
 
 
 def _said(answer: McpApprovalResponseItem | None) -> str:

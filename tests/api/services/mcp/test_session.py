@@ -32,6 +32,13 @@ async def failing(server: Any) -> McpFault:
     return caught.value
 
 
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
 @pytest.mark.parametrize("is_streamed", [False, True])
 async def test_tools_are_listed_page_by_page_and_called(mcp_server: Any, is_streamed: bool) -> None:
     mcp_server.is_streamed = is_streamed
@@ -159,6 +166,19 @@ async def test_a_server_that_breaks_the_rules_is_a_fault(
     assert words in str(await failing(mcp_server))
 
 
+@pytest.mark.parametrize(("depth", "is_refused"), [(60, False), (70, True), (400, True)])
+async def test_what_a_server_says_is_nested_so_deep_and_no_deeper(
+    mcp_server: Any, depth: int, is_refused: bool
+) -> None:
+    mcp_server.gives["look"] = {"result": {"content": [], "structuredContent": nested(depth)}}
+    async with opened(mcp_server) as session:
+        if is_refused:
+            with pytest.raises(McpFault, match="nested deeper"):
+                await session.call_tool("look", {})
+        else:
+            assert "1" in await session.call_tool("look", {})
+
+
 @pytest.mark.parametrize(
     "result",
     [
@@ -179,8 +199,9 @@ async def test_lists_that_are_none_or_endless_are_faults(mcp_server: Any, result
     await failing(mcp_server)
 
 
-async def test_another_version_of_the_protocol_is_a_fault(mcp_server: Any) -> None:
-    mcp_server.version = "2099-01-01"
+@pytest.mark.parametrize("version", ["2099-01-01", {}, [], 1, None])
+async def test_another_version_of_the_protocol_is_a_fault(mcp_server: Any, version: Any) -> None:
+    mcp_server.version = version
     assert "version" in str(await failing(mcp_server))
 
 
