@@ -3,6 +3,11 @@
 a stream that is held   gets the outputs; the answer here is the response as it is
 any other response      goes on as a new one when every call has its output; until then the
                         answer is the response itself, `in_progress`
+
+It goes on once, whichever replicas are asked: the id of the new response is written down with the
+last output, and stays until a response of this id ended in vain. All who go on make that one
+response, and the database takes one row of an id. Who fails or dies before that row is there
+leaves nothing that would refuse the next try.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from api.services.responses.holding import answers
 from api.services.responses.job import calls_waiting
 from api.services.responses.mcp.asked import verify_complete
 from api.services.responses.open_items import Item
+from api.services.responses.rows import TAKEN
 from api.services.responses.service import create_response
 from api.storage import ids
 from api.storage.responses import load_response
@@ -35,6 +41,8 @@ NOT_CONTINUED = frozenset(
     previous_input_messages tool_outputs_mode""".split()
 )
 """Fields of the request that are not those of the one that goes on with it."""
+IN_VAIN = frozenset({"failed", "cancelled"})
+"""Statuses of a response after which the one before it can go on again."""
 SHOWN_S, POLL_S = 2.0, 0.05
 """How long a held stream's call may take from the client to the database."""
 
@@ -71,7 +79,7 @@ async def _taken(
                 calls = await _take(session, row, given)
                 is_complete = all(call["call_id"] in row.outputs for call in calls)
                 if is_complete and not row.is_open:
-                    row.continued_by = ids.new_id("response")
+                    row.continued_by = await _next_id(session, row)
             return row, calls
         except _NotShown as early:
             if loop.time() > until_s:
@@ -90,7 +98,7 @@ class _NotShown(Exception):
 async def _go_on(
     exchange: Exchange, row: ResponseRow, calls: list[Item], *, is_streamed: bool
 ) -> Answer:
-    """The response that the outputs make; if it cannot be had, it can be asked for again."""
+    """The response that the outputs make. Raises APIError 409 if somebody else makes it."""
     new_id = row.continued_by or ""
     body = {name: value for name, value in row.request.items() if name not in NOT_CONTINUED}
     if isinstance(body.get("tool_choice"), dict) or body.get("tool_choice") == "required":
@@ -106,16 +114,17 @@ async def _go_on(
     }
     try:
         return await create_response(exchange, body, is_begun_first=True, response_id=new_id)
-    except BaseException:
-        await _take_back(exchange, row)
-        raise
+    except APIError as error:
+        if error.code != TAKEN:
+            raise
+        raise _is_continued(new_id) from None
 
 
-async def _take_back(exchange: Exchange, row: ResponseRow) -> None:
-    async with exchange.storage.database.writing() as session:
-        fresh = await session.get(ResponseRow, row.id)
-        if fresh is not None and fresh.continued_by == row.continued_by:
-            fresh.continued_by = None
+async def _next_id(session: AsyncSession, row: ResponseRow) -> str:
+    """The id of the response that goes on with it, the same for all who try at once."""
+    if row.continued_by is None or await session.get(ResponseRow, row.continued_by) is not None:
+        return ids.new_id("response")
+    return row.continued_by
 
 
 async def _take(
@@ -133,7 +142,7 @@ async def _take(
             param="tool_outputs",
         )
     if row.continued_by is not None and await _has_gone_on(session, row.continued_by):
-        raise _conflict(f"The response was continued already, by '{row.continued_by}'.")
+        raise _is_continued(row.continued_by)
     wanted = {call["call_id"] for call in calls}
     outputs = dict(row.outputs)
     was_complete = wanted <= set(outputs)
@@ -156,9 +165,10 @@ async def _take(
 
 
 async def _has_gone_on(session: AsyncSession, response_id: str) -> bool:
-    """Not if the process died before the next response began, or while it was made."""
+    """Not if the process died before the next response began, or while it was made, nor if nobody
+    waited for its end."""
     later = await session.get(ResponseRow, response_id)
-    return later is not None and later.status != "failed"
+    return later is not None and later.status not in IN_VAIN
 
 
 def _given(request: ToolOutputsRequest) -> list[tuple[str, ToolOutput]]:
@@ -178,6 +188,10 @@ def _plain(output: ToolOutput) -> Any:
     if isinstance(output.output, str):
         return output.output
     return [{"type": "input_text", "text": part.plain_text} for part in output.output]
+
+
+def _is_continued(response_id: str) -> APIError:
+    return _conflict(f"The response was continued already, by '{response_id}'.")
 
 
 def _conflict(message: str) -> APIError:

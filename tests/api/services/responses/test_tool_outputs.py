@@ -94,6 +94,51 @@ async def test_it_goes_on_once(asker: Any) -> None:
     assert caught.value.status == 409
 
 
+async def gone_on(asker: Any, response_id: str, calls: list[str], count: int) -> list[Any]:
+    """Asks to go on so many times at once; status codes of refusals, and what was made."""
+    outputs = [{"call_id": call_id, "output": "x"} for call_id in calls]
+    tries = (give(asker, response_id, tool_outputs=outputs) for _ in range(count))
+    found = await asyncio.gather(*tries, return_exceptions=True)
+    return [each.status if isinstance(each, APIError) else each for each in found]
+
+
+async def test_of_many_at_once_one_goes_on(asker: Any) -> None:
+    response_id, calls = await called(asker)
+    says(asker, "done")
+    found = await gone_on(asker, response_id, calls, 4)
+    assert found.count(409) == 3
+    (made,) = [each for each in found if each != 409]
+    assert made["status"] == "completed"
+    assert await gone_on(asker, response_id, calls, 1) == [409]
+
+
+async def test_of_many_at_once_one_goes_on_after_a_continuation_that_failed(asker: Any) -> None:
+    response_id, calls = await called(asker)
+    asker.speaker.engine.failure = OverloadedError("full")
+    asker.speaker.engine.failure_after = 1
+    with pytest.raises(APIError):
+        await give(
+            asker,
+            response_id,
+            tool_outputs=[{"call_id": call_id, "output": "x"} for call_id in calls],
+        )
+    asker.speaker.engine.failure = None
+    says(asker, "done")
+    found = await gone_on(asker, response_id, calls, 4)
+    assert found.count(409) == 3
+
+
+async def test_a_continuation_that_its_client_left_can_be_asked_for_again(asker: Any) -> None:
+    response_id, calls = await called(asker)
+    outputs = [{"call_id": call_id, "output": "x"} for call_id in calls]
+    says(asker, "a long story")
+    answer = await give(asker, response_id, tool_outputs=outputs, stream=True)
+    assert await gone_on(asker, response_id, calls, 1) == [409]
+    await answer.events.aclose()
+    (again,) = await gone_on(asker, response_id, calls, 1)
+    assert again["status"] == "completed"
+
+
 async def test_a_continuation_that_could_not_begin_can_be_asked_for_again(asker: Any) -> None:
     response_id, calls = await called(asker)
     outputs = [{"call_id": call_id, "output": "x"} for call_id in calls[:1]]
