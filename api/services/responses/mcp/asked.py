@@ -91,11 +91,29 @@ def _verify(tool: McpTool, path: str, labels: set[str], allowed: Sequence[str]) 
         verify_url(tool.server_url, allowed, flag=FLAG)
     except TargetError as error:
         raise _wrong(f"{path}.server_url", f"it cannot be called: {error}") from None
-    for name in tool.headers or ():
-        if name.lower() in RESERVED:
-            raise _wrong(f"{path}.headers", f"the header '{name}' cannot be set")
-        if name.lower() == "authorization" and tool.authorization is not None:
+    _verify_secrets(tool, path)
+
+
+def _verify_secrets(tool: McpTool, path: str) -> None:
+    """HTTP has each header once, without blanks around its value."""
+    if tool.authorization is not None and not _is_trimmed(tool.authorization, least=1):
+        raise _wrong(f"{path}.authorization", "it is empty, or begins or ends with a blank")
+    names: set[str] = set()
+    for given, value in (tool.headers or {}).items():
+        name, place = given.lower(), f"{path}.headers.{given}"
+        if name in RESERVED:
+            raise _wrong(place, "this header cannot be set")
+        if name in names:
+            raise _wrong(place, "this header is there twice")
+        if name == "authorization" and tool.authorization is not None:
             raise _wrong(f"{path}.authorization", "'headers' has it already")
+        if not _is_trimmed(value):
+            raise _wrong(place, "its value begins or ends with a blank")
+        names.add(name)
+
+
+def _is_trimmed(value: str, *, least: int = 0) -> bool:
+    return value == value.strip() and len(value) >= least
 
 
 def _choices(request: PromptFields) -> list[tuple[str, McpChoice]]:
