@@ -107,10 +107,11 @@ def approved_calls(items: Iterable[tuple[InputItem, str]]) -> list[Approved]:
     """Calls to be made before the model's turn: those that the request itself approves.
 
     Arguments:
-        items: the conversation, each with where the request has it, "" for one from before.
+        items: the conversation, each with where the request has it, "" for one from before, which
+            is never refused: nobody could take it back.
 
     Raises:
-        InvalidParameterError: an approval is of nothing that waits for one.
+        InvalidParameterError: an approval of the request is of nothing that waits for one.
     """
     requests: dict[str, McpApprovalRequestItem] = {}
     called: set[str] = set()
@@ -123,13 +124,14 @@ def approved_calls(items: Iterable[tuple[InputItem, str]]) -> list[Approved]:
             called.add(item.approval_request_id)
         elif isinstance(item, McpApprovalResponseItem):
             asked_id = item.approval_request_id
-            if asked_id not in requests or asked_id in answered:
+            if path and (asked_id not in requests or asked_id in answered):
                 problem = "was answered already" if asked_id in answered else "is not there"
                 raise InvalidParameterError(
                     f"Invalid '{path}.approval_request_id': this request {problem}.",
                     param=f"{path}.approval_request_id",
                 )
-            answered.add(asked_id)
+            if asked_id in requests:
+                answered.add(asked_id)
             if item.approve and path:
                 found[asked_id] = Approved(requests[asked_id], path)
     return [each for asked_id, each in found.items() if asked_id not in called]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from api.errors import APIError
-from api.protocol.responses.queries import RetrieveQuery
-from api.services.responses import retrieval
+from api.protocol.responses.queries import IncludeQuery, RetrieveQuery
+from api.services.responses import conversations, retrieval
 from api.services.responses.rendered import render_response
 from api.services.responses.tokens import count_input_tokens
 from api.services.responses.tool_outputs import give_outputs
@@ -180,6 +180,31 @@ async def test_approval_is_asked_for_by_default_and_given(
     assert len(mcp_server.calls()) == 1
     with pytest.raises(InvalidParameterError) as caught:
         await asker.ask([answer], tools=tools, previous_response_id=second["id"])
+    assert caught.value.param == "input[0].approval_request_id"
+
+
+async def test_approvals_of_a_conversation_refuse_no_later_request(
+    remote: Any, tool: Any, conversation: Any
+) -> None:
+    asker = remote("hello", LOOK, "hello")
+    asker.store = True
+    conversation_id = await conversation(asker)
+
+    async def put(asked_id: str) -> None:
+        answer = {"type": "mcp_approval_response", "approval_request_id": asked_id, "approve": True}
+        items, query = {"items": [answer]}, IncludeQuery()
+        await conversations.add_items(asker.exchange, conversation_id, items, query)
+
+    await put("mcpr_none")
+    assert (await asker.ask(conversation=conversation_id))["status"] == "completed"
+    asks = {"conversation": conversation_id, "tools": [tool(require_approval="always")]}
+    asked = (await asker.ask(**asks))["output"][-1]
+    await put(asked["id"])
+    await put(asked["id"])
+    assert (await asker.ask(conversation=conversation_id))["status"] == "completed"
+    answer = {"type": "mcp_approval_response", "approval_request_id": asked["id"], "approve": True}
+    with pytest.raises(InvalidParameterError, match="answered already") as caught:
+        await asker.ask([answer], **asks)
     assert caught.value.param == "input[0].approval_request_id"
 
 
