@@ -122,7 +122,7 @@ class Guide:
             return
         if matcher.consume_token(token_id):
             return
-        if "TooComplex" in matcher.stop_reason():
+        if "TooComplex" in matcher.stop_reason() or "(limit " in matcher.get_error():
             raise self._too_complex()
         raise SequenceError("the grammar does not allow the token that was generated")
 

@@ -60,7 +60,8 @@ CHAT: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "GBNF nested deeply": ({"guided_grammar": "root ::= " + "(" * 30_000}, "guided_grammar"),
     "too many choices": ({"guided_choice": [str(i) for i in range(20_001)]}, "guided_choice"),
-    "a schema nested deeply": ({"guided_json": deep(400)}, "guided_json"),
+    "a schema nested deeply": ({"guided_json": deep(90)}, "guided_json"),
+    "a grammar that clashes": ({"guided_grammar": CLASHING}, "guided_grammar"),
     "a product of alternatives": ({"guided_json": {"allOf": [
         {"anyOf": [{"properties": {f"k{i}{j}": {"type": "string"}}} for j in range(10)]}
         for i in range(8)]}}, "guided_json"),
@@ -97,7 +98,6 @@ BOUNDED: dict[str, dict[str, Any]] = {
     "a regex of states": {"guided_regex": "(.*a.{200}){200}"},
     "a schema that doubles": {"guided_json": doubling(40)},
     "a pattern of counts": {"guided_json": {"type": "string", "pattern": "(a{1,999}){1,999}"}},
-    "a grammar that clashes": {"guided_grammar": CLASHING},
 }
 """What looks hostile and costs no more than the caps: it is answered."""
 TENSORS = {

@@ -146,3 +146,12 @@ def test_a_grammar_that_grows_too_complex_further_on_is_the_clients_error(follow
     with pytest.raises(InvalidParameterError, match="too complex") as caught:
         go_on()
     assert caught.value.param == "structured_outputs"
+
+
+def test_a_grammar_with_too_many_ways_to_go_on_is_the_clients_error(follow: Any) -> None:
+    pairs = range(3000)
+    start = "start: " + " ".join(f"(a{i} | b{i})" for i in pairs)
+    sequence = follow("\n".join([start, *(f'a{i}: "x"+\nb{i}: "x"+' for i in pairs)]))
+    (only,) = sequence.allowed()
+    with pytest.raises(InvalidParameterError, match="too complex"):
+        sequence.push(only)
