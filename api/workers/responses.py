@@ -11,8 +11,9 @@ from api.errors import APIError
 from api.services.events import told
 from api.services.responses.background import end_now, make_again, queue_of
 from api.services.responses.dialects import TERMINAL
+from api.services.responses.mcp.claims import let_go
 from api.services.responses.open_items import Event
-from api.services.responses.rows import FOREGROUND, write_end
+from api.services.responses.rows import FOREGROUND, KEPT, write_end
 from api.services.responses.run import TRANSIENT
 from api.services.usage import record_left
 from api.storage.database import Database
@@ -99,6 +100,8 @@ async def _write(
         for event in events:
             if event["type"] in TERMINAL:
                 await write_end(session, row, event["response"], own)
+                if row.status not in KEPT:
+                    await let_go(session, row)
             elif event["type"] == "response.in_progress":
                 row.status, row.body = "in_progress", event["response"]
 

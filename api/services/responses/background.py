@@ -19,6 +19,7 @@ from api.services.responses.conversion import Placed
 from api.services.responses.exchange import Exchange
 from api.services.responses.history import History
 from api.services.responses.mcp.beginning import begin_job
+from api.services.responses.mcp.claims import take_up
 from api.services.responses.pacing import gathered
 from api.services.responses.recorder import Events
 from api.services.responses.restoring import Written, ending
@@ -69,6 +70,7 @@ async def enqueue(
             usage=run.usage,
         )
         add_events(session, row.id, events)
+        await take_up(session, row, history.own)
     return row.body
 
 

@@ -16,7 +16,7 @@ from api.services.responses.rendered import render_response
 from api.services.responses.tokens import count_input_tokens
 from api.services.responses.tool_outputs import give_outputs
 from api.storage.tables.responses import ResponseRow
-from engine.errors import InvalidParameterError
+from engine.errors import InvalidParameterError, OverloadedError
 from engine.request import GenerateRequest, TokenDelta
 
 OWN = {"type": "function", "name": "own", "parameters": {"type": "object"}}
@@ -206,6 +206,77 @@ async def test_approvals_of_a_conversation_refuse_no_later_request(
     with pytest.raises(InvalidParameterError, match="answered already") as caught:
         await asker.ask([answer], **asks)
     assert caught.value.param == "input[0].approval_request_id"
+
+
+@pytest.fixture
+def approving(remote: Any, tool: Any, conversation: Any) -> Any:
+    """A conversation whose model waits for an approval; a request that gives it."""
+
+    async def make(*texts: str) -> tuple[Any, dict[str, Any]]:
+        asker = remote(LOOK, *texts)
+        asker.store = True
+        tools = [tool(require_approval="always")]
+        asks = {"conversation": await conversation(asker), "tools": tools}
+        asked = (await asker.ask(**asks))["output"][-1]["id"]
+        answer = {"type": "mcp_approval_response", "approval_request_id": asked, "approve": True}
+        return asker, asks | {"given": [answer]}
+
+    return make
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": True}])
+async def test_an_approval_that_many_requests_bring_at_once_makes_one_call(
+    approving: Any, mcp_server: Any, fields: dict[str, Any]
+) -> None:
+    mcp_server.delay_s = 0.2
+    asker, asks = await approving("It is warm.", "It is warm.", "It is warm.", "hello")
+    ask = asker.stream if fields else asker.ask
+    found = await asyncio.gather(*(ask(**asks) for _ in range(3)), return_exceptions=True)
+    refused = [each for each in found if isinstance(each, InvalidParameterError)]
+    assert [each.param for each in refused] == ["input[0].approval_request_id"] * 2
+    assert len(mcp_server.calls()) == 1
+    mcp_server.delay_s = 0.0
+    again = await asker.ask(conversation=asks["conversation"])
+    assert again["status"] == "completed"
+
+
+async def test_an_approval_in_the_background_is_taken_up_when_it_is_queued(approving: Any) -> None:
+    asker, asks = await approving("It is warm.")
+    assert (await asker.ask(**asks, background=True))["status"] == "queued"
+    with pytest.raises(InvalidParameterError, match="answered already"):
+        await asker.ask(**asks)
+
+
+async def test_an_approval_can_be_given_again_until_its_call_was_made(
+    approving: Any, mcp_server: Any
+) -> None:
+    asker, asks = await approving("It is warm.")
+    left = await asker.answer({"input": asks["given"], "stream": True} | _without_given(asks))
+    await left.events.aclose()
+    assert mcp_server.calls() == []
+    assert kinds(await asker.ask(**asks)) == ["mcp_call", "message"]
+    assert len(mcp_server.calls()) == 1
+
+
+async def test_an_approval_whose_call_was_made_is_used_up_though_the_response_failed(
+    approving: Any, mcp_server: Any
+) -> None:
+    asker, asks = await approving()
+    asker.speaker.engine.generate = _failing
+    with pytest.raises(APIError):
+        await asker.ask(**asks)
+    assert len(mcp_server.calls()) == 1
+    with pytest.raises(InvalidParameterError, match="answered already"):
+        await asker.ask(**asks)
+
+
+def _without_given(asks: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in asks.items() if name != "given"}
+
+
+async def _failing(request: GenerateRequest) -> AsyncGenerator[list[TokenDelta], None]:
+    raise OverloadedError("full")
+    yield []
 
 
 async def test_a_call_that_is_not_approved_is_told_to_the_model(
