@@ -145,7 +145,8 @@ class ResponseRun:
         assert self._servers is not None
         writer = self._writer
         for label in self._servers.unlisted:
-            yield writer.whole(OpenMcpList(writer.next_id("mcp_list_tools"), label))
+            new_id = self._servers.list_id(writer.next_id("mcp_list_tools"), label)
+            yield writer.whole(OpenMcpList(new_id, label))
         for approved in self._servers.approved:
             asked = approved.request
             new_id = writer.next_id("mcp_call")

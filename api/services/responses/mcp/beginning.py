@@ -14,10 +14,11 @@ from api.services.responses.conversion import Placed
 from api.services.responses.job import ResponseJob
 from api.services.responses.making import make_job
 from api.services.responses.mcp.asked import mcp_tools
+from api.services.responses.mcp.lists import is_enough
 from api.services.responses.mcp.open_items import ARGUMENTS_DONE
 from api.services.responses.mcp.servers import McpServers, server_named
 from api.services.responses.mcp.told import Approved, approved_calls
-from api.services.responses.mcp.toolbox import EMPTY, Lists, Toolbox, covers, make_tools
+from api.services.responses.mcp.toolbox import EMPTY, Lists, Toolbox, make_tools
 from api.services.responses.open_items import Event, Item
 from engine.errors import InvalidParameterError
 
@@ -112,11 +113,10 @@ def known_lists(request: PromptFields, items: Sequence[Placed]) -> Lists:
     lists: dict[str, list[dict[str, Any]]] = {}
     for placed in items:
         item = placed.item
-        if isinstance(item, McpListToolsItem) and item.error is None:
-            tools = [tool.model_dump() for tool in item.tools]
+        if isinstance(item, McpListToolsItem):
             server = server_named(mcp_tools(request), item.server_label)
-            if server is not None and covers(server, tools):
-                lists[item.server_label] = tools
+            if server is not None and is_enough(item, server):
+                lists[item.server_label] = [tool.model_dump() for tool in item.tools]
     return lists
 
 

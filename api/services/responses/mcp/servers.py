@@ -14,6 +14,7 @@ from api.services.chat_job import ChatJob
 from api.services.mcp.faults import McpFault
 from api.services.mcp.session import McpSession
 from api.services.responses.mcp.asked import mcp_tools, server_of
+from api.services.responses.mcp.lists import marked_id
 from api.services.responses.mcp.open_items import OpenMcpCall, OpenMcpList
 from api.services.responses.mcp.told import Approved, arguments_of
 from api.services.responses.mcp.toolbox import Lists, Toolbox, allowed, make_tools
@@ -75,6 +76,10 @@ class McpServers:
     def is_pending(self) -> bool:
         """Servers are to be asked before the model's first turn."""
         return bool(self.unlisted or self.approved)
+
+    def list_id(self, own_id: str, label: str) -> str:
+        """The id of a list that is made now; see `lists`."""
+        return marked_id(own_id, self._servers[label])
 
     def toolbox(self, output: Sequence[Item] = ()) -> Toolbox:
         """What the model may call, after this output."""

@@ -90,18 +90,19 @@ def make_tools(request: PromptFields, lists: Lists) -> tuple[RemoteTool, ...]:
 
 def allowed(server: McpTool, listed: Sequence[ListedTool]) -> list[ListedTool]:
     """What `allowed_tools` leaves of a list."""
-    wanted = server.allowed_tools
-    if wanted is None:
-        return list(listed)
-    chosen = wanted if isinstance(wanted, McpFilter) else McpFilter(tool_names=wanted)
+    chosen = filter_of(server)
     return [tool for tool in listed if fits(chosen, tool)]
+
+
+def filter_of(server: McpTool) -> McpFilter:
+    """The `allowed_tools` of a server; without them everything fits."""
+    wanted = server.allowed_tools
+    return wanted if isinstance(wanted, McpFilter) else McpFilter(tool_names=wanted)
 
 
 def covers(server: McpTool, listed: Sequence[ListedTool]) -> bool:
     """Whether a list that was made before has all tools that the request names."""
-    wanted = server.allowed_tools
-    names = wanted.tool_names if isinstance(wanted, McpFilter) else wanted
-    return set(names or ()) <= {tool["name"] for tool in listed}
+    return set(filter_of(server).tool_names or ()) <= {tool["name"] for tool in listed}
 
 
 def needs_approval(server: McpTool, tool: ListedTool) -> bool:
