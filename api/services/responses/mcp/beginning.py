@@ -18,7 +18,7 @@ from api.services.responses.mcp.lists import is_enough
 from api.services.responses.mcp.open_items import ARGUMENTS_DONE
 from api.services.responses.mcp.servers import McpServers, server_named
 from api.services.responses.mcp.told import Approved, approved_calls
-from api.services.responses.mcp.toolbox import EMPTY, Lists, Toolbox, make_tools
+from api.services.responses.mcp.toolbox import EMPTY, Lists, Toolbox, filter_of, make_tools
 from api.services.responses.open_items import Event, Item
 from engine.errors import InvalidParameterError
 
@@ -100,11 +100,15 @@ def known_toolbox(request: PromptFields, items: Sequence[Placed]) -> Toolbox:
 
 
 def approvals(request: PromptFields, items: Sequence[Placed]) -> list[Approved]:
-    """Approved calls; the request must have their servers."""
+    """Approved calls; the request must have their servers, and must not leave them out."""
     found = approved_calls((each.item, each.path) for each in items)
     for each in found:
-        if server_named(mcp_tools(request), each.request.server_label) is None:
+        server = server_named(mcp_tools(request), each.request.server_label)
+        if server is None:
             raise _nowhere(each, "its server is not in 'tools'")
+        names = filter_of(server).tool_names
+        if names is not None and each.request.name not in names:
+            raise _nowhere(each, "its tool is not in the server's 'allowed_tools'")
     return found
 
 

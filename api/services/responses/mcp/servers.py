@@ -28,6 +28,7 @@ MakeJob = Callable[[Toolbox, Sequence[Item]], Awaitable[ChatJob]]
 
 LIMIT = McpFault("The limit of calls of this response is reached; the tool was not called.")
 NO_OBJECT = McpFault("The model's arguments are no JSON object; the tool was not called.")
+NOT_ALLOWED = McpFault("The request does not allow this tool; it was not called.")
 LEFT = McpFault("The server stopped while this call was made. It is not made a second time.")
 
 
@@ -136,10 +137,18 @@ class McpServers:
             return _known_output(self._known[opened.id])
         if self._num_calls > self._max_calls:
             raise LIMIT
+        if not self._is_allowed(opened):
+            raise NOT_ALLOWED
         arguments = arguments_of(opened.arguments)
         if arguments is None:
             raise NO_OBJECT
         return await self._sessions[opened.label].call_tool(opened.name, arguments)
+
+    def _is_allowed(self, opened: OpenMcpCall) -> bool:
+        """A call that was approved before may be of a tool that the request leaves out by now."""
+        server = self._servers[opened.label]
+        left = allowed(server, self._lists[opened.label])
+        return server.allowed_tools is None or opened.name in {tool["name"] for tool in left}
 
 
 @contextlib.asynccontextmanager

@@ -279,6 +279,36 @@ async def _failing(request: GenerateRequest) -> AsyncGenerator[list[TokenDelta],
     yield []
 
 
+async def approve(asker: Any, tool: Any, narrow: Any) -> Any:
+    """Ask with any tools, then approve with these."""
+    first = await asker.ask(tools=[tool(require_approval="always")], store=True)
+    answer = {
+        "type": "mcp_approval_response", "approve": True,
+        "approval_request_id": first["output"][-1]["id"],
+    }  # fmt: skip
+    tools = [tool(allowed_tools=narrow)]
+    return await asker.ask([answer], tools=tools, previous_response_id=first["id"])
+
+
+@pytest.mark.parametrize("narrow", [["read"], {"tool_names": ["read"]}, []])
+async def test_an_approved_call_of_a_tool_that_is_not_allowed_is_refused(
+    remote: Any, mcp_server: Any, tool: Any, narrow: Any
+) -> None:
+    with pytest.raises(InvalidParameterError, match="allowed_tools") as caught:
+        await approve(remote(LOOK, "ok"), tool, narrow)
+    assert caught.value.param == "input[0]"
+    assert mcp_server.calls() == []
+
+
+async def test_an_approved_call_that_a_filter_leaves_out_is_a_failed_item(
+    remote: Any, mcp_server: Any, tool: Any
+) -> None:
+    response = await approve(remote(LOOK, "ok"), tool, {"read_only": True})
+    called = response["output"][0]
+    assert (called["status"], "not allow" in called["error"]["message"]) == ("failed", True)
+    assert mcp_server.calls() == []
+
+
 async def test_a_call_that_is_not_approved_is_told_to_the_model(
     remote: Any, mcp_server: Any, tool: Any
 ) -> None:
