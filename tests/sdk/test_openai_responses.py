@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import openai
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 MODEL = "servax-tiny"
 QUESTION = "What is the weather in Paris?"
@@ -82,8 +82,8 @@ def test_the_stream_helper_accumulates_and_a_stream_is_resumed(client: openai.Op
 
 def test_a_schema_is_parsed(client: openai.OpenAI) -> None:
     class Trip(BaseModel):
-        city: str
-        days: int
+        city: Annotated[str, Field(max_length=20)]
+        days: Annotated[int, Field(ge=0, le=99)]
 
     response = client.responses.parse(
         model=MODEL, input="Paris for 3 days", text_format=Trip, temperature=0

@@ -320,7 +320,9 @@ async def test_only_one_of_two_completions_makes_a_file(one):
     _, upload, _ = await begin(one)
     _, part, _ = await add(one, upload, DATA)
     answers = await asyncio.gather(*(complete(one, upload, [part["id"]]) for _ in range(3)))
-    assert sorted(status for status, _, _ in answers) == [200, 400, 400]
+    won, *lost = sorted(status for status, _, _ in answers)
+    assert won == 200
+    assert set(lost) <= {400, 503}  # 503 where it had to wait for the winner too long
     assert len((await one.ask("GET", "/v1/files"))[1]["data"]) == 1
 
 
