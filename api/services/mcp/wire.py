@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import orjson
 
+from api.nesting import is_deeper
 from api.services.mcp.faults import McpFault
 
 Message = dict[str, Any]
@@ -17,8 +18,6 @@ MAX_ANSWER_BYTES = 2 * 1024 * 1024
 
 MAX_NESTING = 64
 """Of one message. Parts of it are wrapped into items and events, which must be writable."""
-
-_WRITABLE_NESTING = 254
 
 
 async def messages_of(answer: httpx.Response) -> AsyncGenerator[Message, None]:
@@ -54,17 +53,8 @@ def read_message(data: bytes) -> Message:
 
 
 def is_too_deep(value: Any) -> bool:
-    """Whether JSON that was read is nested deeper than `MAX_NESTING`.
-
-    orjson reads 1024 levels and writes 254; it tells the depth as fast as it writes.
-    """
-    for _ in range(_WRITABLE_NESTING - MAX_NESTING):
-        value = [value]
-    try:
-        orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        return True
-    return False
+    """Whether what a server sends, or is sent, is nested deeper than `MAX_NESTING`."""
+    return is_deeper(value, MAX_NESTING)
 
 
 async def _bounded(answer: httpx.Response) -> AsyncIterator[bytes]:
