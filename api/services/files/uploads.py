@@ -16,6 +16,7 @@ from api.protocol.files import CompleteUploadRequest, CreateUploadRequest
 from api.services.files.create import begin_file, part_of, publish
 from api.services.files.names import blob_key, clean_filename, file_body, now_s
 from api.services.files.remove import discard
+from api.storage.errors import StorageError
 from api.storage.ids import new_id
 from api.storage.owned import find_owned, load_owned, owned
 from api.storage.store import Storage
@@ -118,7 +119,13 @@ async def complete_upload(
     file = await begin_file(storage, project_id, upload.filename)
     try:
         digest = hashlib.md5(usedforsecurity=False)
-        num_bytes = await storage.blobs.write(blob_key(file.id), _joined(storage, parts, digest))
+        try:
+            joined = _joined(storage, parts, digest)
+            num_bytes = await storage.blobs.write(blob_key(file.id), joined)
+        except StorageError:  # the parts are gone once the upload is over
+            async with storage.database.reading() as session:
+                await _load_pending(session, project_id, upload_id)
+            raise
         if asked.md5 is not None and digest.hexdigest() != asked.md5.lower():
             raise APIError(
                 "Invalid 'md5': the bytes of the parts have another checksum.", param="md5"

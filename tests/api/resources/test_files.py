@@ -320,9 +320,31 @@ async def test_only_one_of_two_completions_makes_a_file(one):
     _, upload, _ = await begin(one)
     _, part, _ = await add(one, upload, DATA)
     answers = await asyncio.gather(*(complete(one, upload, [part["id"]]) for _ in range(3)))
-    won, *lost = sorted(status for status, _, _ in answers)
-    assert won == 200
-    assert set(lost) <= {400, 503}  # 503 where it had to wait for the winner too long
+    assert sorted(status for status, _, _ in answers) == [200, 400, 400]
+    assert len((await one.ask("GET", "/v1/files"))[1]["data"]) == 1
+
+
+async def test_who_reads_parts_that_another_completion_removes_is_told_of_that(
+    one, storage, monkeypatch
+):
+    _, upload, _ = await begin(one)
+    _, part, _ = await add(one, upload, DATA)
+    read, has_begun, may_go_on = type(storage.blobs).read, asyncio.Event(), asyncio.Event()
+
+    async def slowly_once(*given):
+        if not has_begun.is_set():
+            has_begun.set()
+            await may_go_on.wait()
+        async for piece in read(*given):
+            yield piece
+
+    monkeypatch.setattr(type(storage.blobs), "read", slowly_once)
+    slow = asyncio.create_task(complete(one, upload, [part["id"]]))
+    await has_begun.wait()
+    assert (await complete(one, upload, [part["id"]]))[0] == 200
+    may_go_on.set()
+    status, body, _ = await slow
+    assert (status, body["error"]["code"]) == (400, "invalid_upload_status")
     assert len((await one.ask("GET", "/v1/files"))[1]["data"]) == 1
 
 
