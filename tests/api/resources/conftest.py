@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from quart.typing import TestClientProtocol
 
-from api.app import create_app
+from api.app import create_app, state_of
 
 _PATH = Path(__file__).parent.parent / "services" / "conftest.py"
 
@@ -38,3 +39,14 @@ def speaker(services_world: Any) -> Any:
 @pytest.fixture
 def client(speaker: Any) -> TestClientProtocol:
     return create_app(speaker.context).test_client()
+
+
+@pytest.fixture
+def storing_client(services_world: Any, storage: Any) -> Any:
+    """Of an application with storage, whose model ends its answers."""
+    speaker = services_world.make_speaker("hello world")
+    speaker.engine.info = msgspec.structs.replace(speaker.engine.info, max_model_len=1024)
+    speaker.engine.ends_with_eos = True
+    state = state_of(speaker.context)
+    state.storage = storage
+    return create_app(state).test_client()

@@ -7,12 +7,10 @@ import io
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from quart.datastructures import FileStorage
 from sqlalchemy import func, select, update
 
-from api.app import create_app, state_of
 from api.storage.tables.batches import BatchRow
 from api.storage.tables.chat_completions import ChatCompletionRow
 from api.storage.tables.idempotency import IdempotencyRow
@@ -37,13 +35,8 @@ CASES = [
 
 
 @pytest.fixture
-async def client(services_world: Any, storage: Any) -> Any:
-    speaker = services_world.make_speaker("hello world")
-    speaker.engine.info = msgspec.structs.replace(speaker.engine.info, max_model_len=1024)
-    speaker.engine.ends_with_eos = True
-    state = state_of(speaker.context)
-    state.storage = storage
-    return create_app(state).test_client()
+def client(storing_client: Any) -> Any:
+    return storing_client
 
 
 async def send(client: Any, path: str, body: Any) -> bytes:

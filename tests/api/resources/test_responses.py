@@ -5,20 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgspec
 import pytest
 
-from api.app import create_app, state_of
+from api.app import create_app
 
 
 @pytest.fixture
-async def client(services_world: Any, storage: Any) -> Any:
-    speaker = services_world.make_speaker("hello world")
-    speaker.engine.info = msgspec.structs.replace(speaker.engine.info, max_model_len=1024)
-    speaker.engine.ends_with_eos = True
-    state = state_of(speaker.context)
-    state.storage = storage
-    return create_app(state).test_client()
+def client(storing_client: Any) -> Any:
+    return storing_client
 
 
 async def made(client: Any, **fields: Any) -> dict[str, Any]:
