@@ -52,13 +52,16 @@ async def build_chat_grammar(
         message = f"Invalid '{wanted.param}': not allowed with a choice that forces a call."
         raise InvalidParameterError(message, param=wanted.param)
     if not is_open and _can_open(reasoning, prompt_text):
-        template = await asyncio.to_thread(choose_template, context, request.chat_template)
-        is_allowed = await asyncio.to_thread(may_think, context, request, template)
+        is_allowed = await asyncio.to_thread(_may_think, context, request)
         enforced = dataclasses.replace(enforced, may_think=is_allowed)
     grammar = await _verified(context, request, enforced)
     if not is_open:
         return grammar
     return msgspec.structs.replace(grammar, begins_after=thought_ends(context, formats))
+
+
+def _may_think(context: ServerContext, request: ChatCompletionRequest) -> bool:
+    return may_think(context, request, choose_template(context, request.chat_template))
 
 
 def _can_open(reasoning: ReasoningFormat | None, prompt_text: str) -> bool:
