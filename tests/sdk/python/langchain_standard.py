@@ -16,7 +16,6 @@ BEYOND_THE_MODEL = {
     "test_tool_calling_async": "asked for a magic function of 3, the model invents the numbers",
     "test_tool_calling_with_no_arguments": "the model gives arguments to a tool that has none",
     "test_json_mode": "the model does not end its object within 200 tokens",
-    "test_structured_output_optional_param": "the model does not end its string within 200 tokens",
     "test_unicode_tool_call_integration": "the model does not write Chinese",
 }
 for name, reason in BEYOND_THE_MODEL.items():
@@ -41,8 +40,8 @@ class TestChatOpenAI(ChatModelIntegrationTests):
             "temperature": 0,
             "max_tokens": 200,
             "stream_usage": True,
-            # how long it thinks without a budget is another number on another processor
-            "extra_body": {"thinking_token_budget": 40},
+            # so small a model, sampled greedily, repeats itself where a format lets it
+            "frequency_penalty": 1.0,
             "max_retries": 0,
         }
 
