@@ -31,7 +31,7 @@ def is_enough(item: McpListToolsItem, server: McpTool) -> bool:
 
     A list without a mark was not made here: the client says what there is.
     """
-    if item.error is not None or not covers(server, [tool.model_dump() for tool in item.tools]):
+    if item.error is not None or not covers(server, [tool.name for tool in item.tools]):
         return False
     found = _MARKED.fullmatch(item.id or "")
     if found is None:

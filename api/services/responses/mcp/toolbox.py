@@ -10,6 +10,7 @@ from typing import Any, Literal
 from api.protocol.responses.mcp import McpFilter, McpTool
 from api.protocol.responses.request import PromptFields
 from api.protocol.responses.tools import ResponseCustomTool, ResponseFunctionTool
+from api.services.responses.mcp.asked import mcp_tools
 
 ListedTool = dict[str, Any]
 Lists = Mapping[str, Sequence[ListedTool]]
@@ -79,12 +80,11 @@ def make_tools(request: PromptFields, lists: Lists) -> tuple[RemoteTool, ...]:
         if isinstance(tool, ResponseFunctionTool | ResponseCustomTool)
     }
     tools: list[RemoteTool] = []
-    for server in request.tools or ():
-        if isinstance(server, McpTool):
-            for listed in allowed(server, lists.get(server.server_label, ())):
-                tool = _remote(server, listed, taken)
-                taken.add(tool.spelled)
-                tools.append(tool)
+    for server in mcp_tools(request):
+        for listed in allowed(server, lists.get(server.server_label, ())):
+            tool = _remote(server, listed, taken)
+            taken.add(tool.spelled)
+            tools.append(tool)
     return tuple(tools)
 
 
@@ -100,9 +100,10 @@ def filter_of(server: McpTool) -> McpFilter:
     return wanted if isinstance(wanted, McpFilter) else McpFilter(tool_names=wanted)
 
 
-def covers(server: McpTool, listed: Sequence[ListedTool]) -> bool:
-    """Whether a list that was made before has all tools that the request names."""
-    return set(filter_of(server).tool_names or ()) <= {tool["name"] for tool in listed}
+def covers(server: McpTool, names: Collection[str]) -> bool:
+    """Whether a list that was made before, of tools of these names, has all that the request
+    names."""
+    return set(filter_of(server).tool_names or ()) <= set(names)
 
 
 def needs_approval(server: McpTool, tool: ListedTool) -> bool:
