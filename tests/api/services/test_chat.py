@@ -316,7 +316,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"stop_token_ids": [99999]}, "stop_token_ids"),
     ({"allowed_token_ids": []}, "allowed_token_ids"),
     ({"truncate_prompt_tokens": 129}, "truncate_prompt_tokens"),
-    ({"truncate_prompt_tokens": 0}, "messages"),
+    ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens"),
     ({"seed": 2**63}, "seed"),
     ({"priority": 1}, "priority"),
     ({"stream_options": {"include_usage": True}}, "stream_options"),
