@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import pathlib
 import tempfile
@@ -21,7 +20,7 @@ import httpx
 
 from bench.batch.lines import CHAT
 from bench.batch.server import Server
-from bench.results import summarize, write_result
+from bench.results import show_result, summarize
 
 KEYS = ("sk-flood", "sk-other")
 TIMES_CAPACITY = 10
@@ -32,11 +31,7 @@ SETTLE_S = 2.0
 def main(arguments: list[str]) -> int:
     """Run the benchmark."""
     options = parser().parse_args(arguments)
-    figures = run(options)
-    print(json.dumps(figures["result"], indent=1))
-    if options.output:
-        print(f"written to {write_result(options.output, 'flood', figures)}")
-    return 0
+    return show_result("flood", run(options), options.output)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -7,7 +7,6 @@ and nowhere else, the compiled step is replaced by an array of made-up tokens.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -16,7 +15,7 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from bench.results import summarize, write_result
+from bench.results import show_result, summarize
 from engine.config import SchedulerConfig
 from engine.core import EngineCore
 from engine.request import GenerateRequest, SamplingParams
@@ -106,11 +105,7 @@ def main(arguments: list[str]) -> int:
     """Run the benchmark."""
     options = parser().parse_args(arguments)
     rows = [measure(number, options.steps) for number in options.sequences]
-    print(json.dumps(rows, indent=1))
-    if options.output:
-        figures = {"arguments": vars(options), "result": rows}
-        print(f"written to {write_result(options.output, 'host', figures)}")
-    return 0
+    return show_result("host", {"arguments": vars(options), "result": rows}, options.output)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import pathlib
 import tempfile
@@ -19,7 +18,7 @@ from typing import Any
 import httpx
 
 from bench.batch.server import Server
-from bench.results import summarize, write_result
+from bench.results import show_result, summarize
 from bench.serve.client import Endpoint, send
 from bench.serve.workload import PlannedRequest, Workload, plan_requests
 
@@ -36,11 +35,7 @@ ARMS = ("with", "without")
 def main(arguments: list[str]) -> int:
     """Run the benchmark."""
     options = parser().parse_args(arguments)
-    figures = run(options)
-    print(json.dumps(figures["result"], indent=1))
-    if options.output:
-        print(f"written to {write_result(options.output, 'ledger', figures)}")
-    return 0
+    return show_result("ledger", run(options), options.output)
 
 
 def parser() -> argparse.ArgumentParser:

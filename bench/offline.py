@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import time
 from typing import Any
 
 from bench.environment import describe_device
 from bench.random_model import make_llama
-from bench.results import summarize, write_result
+from bench.results import show_result, summarize
 from bench.serve.workload import Workload, plan_requests
 from engine.llm import LLM
 from engine.request import SamplingParams
@@ -19,11 +18,7 @@ from engine.request import SamplingParams
 def main(arguments: list[str]) -> int:
     """Run the benchmark."""
     options = parser().parse_args(arguments)
-    figures = run(options)
-    print(json.dumps(figures["result"], indent=1))
-    if options.output:
-        print(f"written to {write_result(options.output, 'offline', figures)}")
-    return 0
+    return show_result("offline", run(options), options.output)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -31,3 +31,11 @@ def write_result(path: str, benchmark: str, figures: dict[str, Any]) -> pathlib.
     document = {"benchmark": benchmark, "environment": describe_environment(), **figures}
     file.write_text(json.dumps(document, indent=1) + "\n")
     return file
+
+
+def show_result(benchmark: str, figures: dict[str, Any], output: str) -> int:
+    """Print what was measured, and write it to `output` unless that is empty; the exit status."""
+    print(json.dumps(figures["result"], indent=1))
+    if output:
+        print(f"written to {write_result(output, benchmark, figures)}")
+    return 0

@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from bench.environment import describe_device
 from bench.random_model import LlamaShape, make_llama
-from bench.results import summarize, write_result
+from bench.results import show_result, summarize
 from engine.grammar.sources import JsonOptions, from_json_schema
 from engine.llm import LLM
 from engine.request import Grammar, SamplingParams
@@ -37,11 +37,7 @@ SCHEMA = {"type": "array", "items": PERSON, "minItems": 1000}
 def main(arguments: list[str]) -> int:
     """Run the benchmark."""
     options = parser().parse_args(arguments)
-    figures = run(options)
-    print(json.dumps(figures["result"], indent=1))
-    if options.output:
-        print(f"written to {write_result(options.output, 'structured', figures)}")
-    return 0
+    return show_result("structured", run(options), options.output)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -4,24 +4,19 @@ notice of it. Both with the embedded model."""
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import tempfile
 from typing import Any
 
 from bench.batch import latency, throughput
 from bench.batch.server import Server
-from bench.results import write_result
+from bench.results import show_result
 
 
 def main(arguments: list[str]) -> int:
     """Run the benchmark."""
     options = parser().parse_args(arguments)
-    figures = run(options)
-    print(json.dumps(figures["result"], indent=1))
-    if options.output:
-        print(f"written to {write_result(options.output, 'batch', figures)}")
-    return 0
+    return show_result("batch", run(options), options.output)
 
 
 def parser() -> argparse.ArgumentParser:
