@@ -75,7 +75,7 @@ def may_have_keys(settings: ServerSettings) -> bool:
 
 
 async def _follow_keys(state: ServerState, stopping: asyncio.Event) -> None:
-    from api.services.keys import KeyReader
+    from api.services.access.keys import KeyReader
 
     storage = await storage_when_open(state, stopping)
     if storage is None:
@@ -91,7 +91,7 @@ async def _follow_keys(state: ServerState, stopping: asyncio.Event) -> None:
 
 
 async def _keep_ledger(state: ServerState, stopping: asyncio.Event) -> None:
-    from api.services.usage import DatabaseUsageWriter
+    from api.services.access.usage import DatabaseUsageWriter
 
     storage = await storage_when_open(state, stopping)
     if storage is None:
@@ -134,7 +134,7 @@ async def _send_webhooks(state: ServerState, stopping: asyncio.Event) -> None:
 
 
 async def _forget_answers(state: ServerState, stopping: asyncio.Event) -> None:
-    from api.services.idempotency import delete_expired
+    from api.services.access.idempotency import delete_expired
 
     storage = await storage_when_open(state, stopping)
     while storage is not None and not stopping.is_set():

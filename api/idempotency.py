@@ -1,4 +1,4 @@
-"""`Idempotency-Key` around every route that takes a POST; see `api.services.idempotency`.
+"""`Idempotency-Key` around every route that takes a POST; see `api.services.access.idempotency`.
 
 Answers of 2xx are kept, streams too; after any other, and after one that was left or failed on the
 way, the next request is carried out anew.
@@ -26,7 +26,7 @@ from api.keys.auth import is_public
 from api.storage.ids import derived_id
 
 if TYPE_CHECKING:
-    from api.services.idempotency import Claim
+    from api.services.access.idempotency import Claim
 
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEPT_HEADERS = ("content-type", "warning", "cache-control", "x-accel-buffering")
@@ -59,7 +59,7 @@ def install_idempotency(app: Quart, state: ServerState) -> None:
 
 
 async def _begin(state: ServerState, key: str) -> Response | None:
-    from api.services.idempotency import StoredAnswer, claim
+    from api.services.access.idempotency import StoredAnswer, claim
     from api.storage.errors import StorageError
 
     if not KEY.fullmatch(key):
@@ -94,7 +94,7 @@ async def _release(claim: Claim) -> None:
 
 
 async def _end(claim: Claim, response: Response) -> None:
-    from api.services.idempotency import MAX_ANSWER_BYTES, StoredAnswer
+    from api.services.access.idempotency import MAX_ANSWER_BYTES, StoredAnswer
 
     if not 200 <= response.status_code < 300:
         await _release(claim)

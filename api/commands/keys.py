@@ -33,7 +33,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 async def create(database: Database, options: argparse.Namespace) -> None:
     """Make a key and print it."""
-    from api.services.keys import NewKey, create_key
+    from api.services.access.keys import NewKey, create_key
 
     row, key = await create_key(
         database,
@@ -52,7 +52,7 @@ async def create(database: Database, options: argparse.Namespace) -> None:
 
 async def show(database: Database, options: argparse.Namespace) -> None:
     """Print every key but its secret."""
-    from api.services.keys import list_keys
+    from api.services.access.keys import list_keys
 
     rows = await list_keys(database)
     columns = ("id", "project", "name", "key", "roles", "state", "created")
@@ -81,7 +81,7 @@ def _state(row: KeyRow) -> str:
 
 async def usage(database: Database, options: argparse.Namespace) -> None:
     """Print what each key used."""
-    from api.services.usage import usage_by_key
+    from api.services.access.usage import usage_by_key
 
     now_s = int(time.time()) + 1
     sums = await usage_by_key(database, now_s - int(options.last), now_s)
@@ -103,7 +103,7 @@ async def usage(database: Database, options: argparse.Namespace) -> None:
 
 async def revoke(database: Database, options: argparse.Namespace) -> None:
     """Close a key."""
-    from api.services.keys import revoke_key
+    from api.services.access.keys import revoke_key
 
     row = await revoke_key(database, options.id)
     sys.stdout.write(f"{row.id} is revoked; running servers refuse it within two seconds\n")

@@ -8,7 +8,7 @@ from api.protocol.completions import MAX_PROMPTS
 from api.protocol.generative_scoring import MAX_ITEMS
 from api.protocol.messages import MAX_MESSAGES
 from api.protocol.tokenize import MAX_TEXTS
-from api.services.completions import MAX_CHOICES
+from api.services.completions.service import MAX_CHOICES
 from api.settings import ServerSettings
 from engine import request as engine_request
 from engine.config import EngineConfig

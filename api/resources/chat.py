@@ -9,11 +9,11 @@ from api.http.json_body import read_json_object
 from api.http.sse import run_unless_disconnected
 from api.idempotency import id_of
 from api.resources.answers import respond
-from api.services.chat import create_chat_completion
-from api.services.chat_batch import create_batch_chat_completion
+from api.services.chat.batch import create_batch_chat_completion
+from api.services.chat.service import create_chat_completion
+from api.services.chat.stored import keeper
 from api.services.derender.chat import derender_chat
-from api.services.render import render_chat_completion
-from api.services.stored_chat import keeper
+from api.services.render.service import render_chat_completion
 
 blueprint = Blueprint("chat", __name__)
 

@@ -8,9 +8,9 @@ from api.context import context
 from api.http.json_body import read_json_object
 from api.http.sse import run_unless_disconnected
 from api.resources.answers import respond
-from api.services.completions import create_completion
+from api.services.completions.service import create_completion
 from api.services.derender.completions import derender_completion
-from api.services.render import render_completion
+from api.services.render.service import render_completion
 
 blueprint = Blueprint("completions", __name__)
 

@@ -9,7 +9,7 @@ from api.http.json_body import read_json_object
 from api.http.sse import run_unless_disconnected
 from api.keys.auth import for_operator
 from api.resources.answers import respond
-from api.services.generate import abort_generations, generate_tokens
+from api.services.generate.service import abort_generations, generate_tokens
 from api.services.generative_scoring import score
 
 blueprint = Blueprint("inference", __name__)

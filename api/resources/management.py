@@ -15,8 +15,8 @@ from api.http.query import read_query
 from api.keys.auth import for_operator
 from api.protocol import management as protocol
 from api.resources.health import json_response
-from api.services import management
-from api.services.server_info import server_info
+from api.services.management import service as management
+from api.services.management.server_info import server_info
 
 blueprint = Blueprint("management", __name__)
 

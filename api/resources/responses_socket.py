@@ -8,7 +8,7 @@ from quart import Blueprint, g, websocket
 
 from api.context import context, server_state
 from api.errors import unavailable
-from api.services.events import told
+from api.services.generation.events import told
 from api.services.responses.exchange import DIALECT_HEADER, Exchange
 from api.services.responses.socket import LIMIT_S, TOO_OLD, SocketSession, error_frame
 

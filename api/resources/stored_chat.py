@@ -13,7 +13,7 @@ from api.http.query import read_query
 from api.keys.auth import without_engine
 from api.protocol.responses.queries import CompletionsQuery, MessagesQuery
 from api.resources.answers import json_response
-from api.services import stored_chat
+from api.services.chat import stored as stored_chat
 from engine.errors import InvalidParameterError
 
 blueprint = Blueprint("stored_chat", __name__)

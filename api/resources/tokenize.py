@@ -7,7 +7,7 @@ from quart import Blueprint, Response, request
 from api.context import context
 from api.http.json_body import read_json_object
 from api.resources.answers import json_response, respond
-from api.services.tokenize import detokenize, tokenize, tokenizer_info
+from api.services.prompts.tokenize import detokenize, tokenize, tokenizer_info
 
 blueprint = Blueprint("tokenize", __name__)
 

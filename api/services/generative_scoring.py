@@ -14,11 +14,11 @@ import orjson
 from api.context import ServerContext
 from api.protocol.generative_scoring import MAX_ITEMS, GenerativeScoringRequest
 from api.protocol.parse import parse_body
-from api.services.collect import collect
-from api.services.encoding import encode_text
-from api.services.generation import Generation, usage_of
+from api.services.generation.collect import collect
+from api.services.generation.output import OutputSettings
+from api.services.generation.run import Generation, usage_of
 from api.services.naming import naming
-from api.services.output import OutputSettings
+from api.services.prompts.encoding import encode_text
 from api.services.requests import Answer, cache_salt, verify_count, verify_model
 from engine.request import GenerateRequest, SamplingParams
 from engine.validation import verify_request, verify_sampling

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from api.context import ServerContext
-from api.services.chat import create_chat_completion
-from api.services.completions import create_completion
-from api.services.generate import generate_tokens
+from api.services.chat.service import create_chat_completion
+from api.services.completions.service import create_completion
+from api.services.generate.service import generate_tokens
 from api.services.requests import Answer
 from engine.errors import InvalidParameterError
 

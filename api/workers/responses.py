@@ -8,14 +8,14 @@ from typing import Any
 
 from api.context import ServerContext, ServerState
 from api.errors import APIError
-from api.services.events import told
+from api.services.access.usage import record_left
+from api.services.generation.events import told
 from api.services.responses.background import end_now, make_again, queue_of
 from api.services.responses.dialects import TERMINAL
 from api.services.responses.mcp.claims import let_go
 from api.services.responses.open_items import Event
 from api.services.responses.rows import FOREGROUND, KEPT, write_end
 from api.services.responses.run import TRANSIENT
-from api.services.usage import record_left
 from api.storage.database import Database
 from api.storage.responses import add_events
 from api.storage.tables.responses import ResponseRow

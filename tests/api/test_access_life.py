@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from api import access_life
-from api.services.keys import NewKey, create_key, revoke_key
+from api.services.access.keys import NewKey, create_key, revoke_key
 from api.settings import ServerSettings
 from api.storage.store import open_storage
 

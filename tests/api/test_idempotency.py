@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from api import idempotency
 from api.keys.key_ring import StoredKey, hash_key
 from api.keys.tenant import Tenant
-from api.services import idempotency as service
+from api.services.access import idempotency as service
 from api.storage.tables.idempotency import IdempotencyRow
 
 

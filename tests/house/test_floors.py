@@ -25,6 +25,10 @@ FORBIDDEN = {
     "api/protocol": {"quart", "hypercorn", "engine.client", "engine.core"},
 }
 
+# what an endpoint answers, and what says the same in another API's words
+DIALECTS = ("api/services/anthropic", "api/services/responses")
+ANSWERS = ("api/services/chat", "api/services/completions", "api/services/generate", *DIALECTS)
+
 # inside a floor: room -> rooms above it, which it must not import
 ROOMS_ABOVE = {
     "api/flags": ("api/http", "api/keys", "api/services", "api/resources", "api/app"),
@@ -34,6 +38,15 @@ ROOMS_ABOVE = {
     "api/protocol": ("api/services", "api/resources", "api/app", "api/cli"),
     "api/storage": ("api/services", "api/resources", "api/workers", "api/app", "api/cli"),
     "api/services": ("api/resources", "api/app", "api/cli", "api/serve"),
+    "api/services/guidance": ("api/services/prompts", *ANSWERS),
+    "api/services/prompts": ("api/services/generation", *ANSWERS),
+    "api/services/generation": ANSWERS,
+    "api/services/chat": (
+        "api/services/render",
+        "api/services/derender",
+        "api/services/anthropic",
+    ),
+    "api/services/completions": ("api/services/chat", "api/services/render", *DIALECTS),
     "api/workers": ("api/resources", "api/app", "api/cli", "api/serve"),
     "api/resources": ("api/app", "api/cli", "api/serve"),
     "engine/scheduler": ("engine/runner", "engine/core", "engine/client", "engine/process"),

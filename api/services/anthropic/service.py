@@ -17,15 +17,15 @@ from api.protocol.later_fields import ANTHROPIC, CHAT, refuse_later_fields
 from api.protocol.parse import Parsed, parse_body
 from api.services.anthropic.conversion import RENAMED, chat_body, prompt_fields
 from api.services.anthropic.wire import encode, message_events, whole_message
-from api.services.chat import prepare
-from api.services.chat_job import ChatJob
-from api.services.events import EventStream, told
-from api.services.generation import begin, merge
+from api.services.chat.job import ChatJob
+from api.services.chat.service import prepare
+from api.services.generation.events import EventStream, told
+from api.services.generation.run import begin, merge
+from api.services.guidance.tool_plan import plan_tools, shown_tools
 from api.services.naming import naming
-from api.services.render import render_job
-from api.services.rendering import render_chat
+from api.services.prompts.rendering import render_chat
+from api.services.render.service import render_job
 from api.services.requests import Answer, verify_model
-from api.services.tool_plan import plan_tools, shown_tools
 
 
 async def create_message(

@@ -13,11 +13,11 @@ from typing import Any
 
 import orjson
 
-from api.services.chat_job import ChatJob
-from api.services.collect import collect
-from api.services.generation import usage_of
-from api.services.output import OutputChunk
-from api.services.reading import ChoiceReader, MessageDelta
+from api.services.chat.job import ChatJob
+from api.services.generation.collect import collect
+from api.services.generation.output import OutputChunk
+from api.services.generation.reading import ChoiceReader, MessageDelta
+from api.services.generation.run import usage_of
 
 Event = dict[str, Any]
 

@@ -14,20 +14,20 @@ from api.protocol.chat import ChatCompletionRequest
 from api.protocol.derender import GeneratedChunk, GeneratedResponse
 from api.protocol.later_fields import CHAT, refuse_fields, refuse_later_fields, refuse_media
 from api.protocol.parse import parse_body
-from api.services.chat_job import ChatAnswer, answering_role, echoed_text
-from api.services.chat_reading import (
+from api.services.chat.job import ChatAnswer, answering_role, echoed_text
+from api.services.chat.reading import (
     formats_of,
     make_reading,
     opens_thoughts,
     output_settings,
 )
+from api.services.generation.output import OutputSettings
+from api.services.generation.reading import Reading
+from api.services.guidance.tool_plan import ToolPlan, plan_tools, shown_tools
 from api.services.naming import naming, within
-from api.services.output import OutputSettings
-from api.services.reading import Reading
-from api.services.rendering import RenderedPrompt, render_chat
+from api.services.prompts.rendering import RenderedPrompt, render_chat
+from api.services.prompts.tokenize import verify_known_ids
 from api.services.requests import Identity, identify
-from api.services.tokenize import verify_known_ids
-from api.services.tool_plan import ToolPlan, plan_tools, shown_tools
 from engine.errors import InvalidParameterError
 
 _CHAT_REQUEST = within("chat_request")

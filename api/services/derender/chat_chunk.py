@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from api.protocol.derender import DerenderChatStreamRequest, DerenderStreamState
-from api.services.chat_job import ChatAnswer, given_if
-from api.services.chat_message import stream_delta
+from api.services.chat.job import ChatAnswer, given_if
+from api.services.chat.message import stream_delta
 from api.services.derender.answering import Answering
 from api.services.derender.replay import Replay
 from api.services.derender.tokens import count_prompt, usage_of_piece
-from api.services.events import chunk_head
-from api.services.reading import ChoiceReader, MessageDelta
+from api.services.generation.events import chunk_head
+from api.services.generation.reading import ChoiceReader, MessageDelta
 
 Member = dict[str, Any]
 

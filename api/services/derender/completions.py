@@ -18,18 +18,18 @@ from api.protocol.derender import (
 )
 from api.protocol.later_fields import COMPLETIONS, Neutral, refuse_fields, refuse_later_fields
 from api.protocol.parse import parse_body
-from api.services import logprobs as wire
-from api.services.collect import Choice
-from api.services.completion_wire import choice_members, encode_answer
+from api.services.completions.echo import make_echo
+from api.services.completions.wire import choice_members, encode_answer
 from api.services.derender.replay import Replay
 from api.services.derender.tokens import ReadChoice, count_prompt, read_choice, usage_of_piece
-from api.services.echo import make_echo
-from api.services.events import chunk_head
-from api.services.generation import Usage
+from api.services.generation import logprobs as wire
+from api.services.generation.collect import Choice
+from api.services.generation.events import chunk_head
+from api.services.generation.output import OutputSettings
+from api.services.generation.run import Usage
 from api.services.naming import naming, within
-from api.services.output import OutputSettings
+from api.services.prompts.tokenize import verify_known_ids
 from api.services.requests import Answer, identify, verify_count, verify_model
-from api.services.tokenize import verify_known_ids
 from engine.errors import InvalidParameterError
 
 Member = dict[str, Any]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from api.context import ServerContext
 from api.protocol.derender import DerenderStreamState, GeneratedChunk, GivenPiece
 from api.services.derender.tokens import entries_of, knowing_stop, push, verify_output
-from api.services.output import OutputChunk, OutputSettings, SequenceOutput
+from api.services.generation.output import OutputChunk, OutputSettings, SequenceOutput
 from engine.errors import InvalidParameterError
 from engine.request import TokenDelta, TokenLogprobs
 

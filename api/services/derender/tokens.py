@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from api.context import ServerContext
 from api.protocol.derender import GivenChoice, GivenPiece, GivenUsage
-from api.services.collect import Choice
-from api.services.generation import Usage
-from api.services.output import OutputChunk, OutputSettings, SequenceOutput
-from api.services.tokenize import verify_known_ids
+from api.services.generation.collect import Choice
+from api.services.generation.output import OutputChunk, OutputSettings, SequenceOutput
+from api.services.generation.run import Usage
+from api.services.prompts.tokenize import verify_known_ids
 from engine.errors import ContextLengthError, InvalidParameterError
 from engine.request import FinishReason, TokenDelta, TokenLogprobs
 

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from api.protocol.responses.request import Dialect
-from api.services.events import DONE
+from api.services.generation.events import DONE
 
 Event = dict[str, Any]
 

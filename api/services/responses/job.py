@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from api.protocol.responses.request import ResponsesRequest
-from api.services.chat_job import ChatJob
+from api.services.chat.job import ChatJob
 from api.services.responses.open_items import Item
 from api.services.responses.snapshot import Snapshot
 

@@ -13,9 +13,9 @@ from api.protocol.later_fields import CHAT, refuse_later_fields
 from api.protocol.parse import Parsed, parse_body
 from api.protocol.responses.later import RESPONSES, refuse_later
 from api.protocol.responses.request import ResponsesRequest
-from api.services.chat import prepare
-from api.services.chat_job import ChatJob
-from api.services.generation import token_by_token
+from api.services.chat.job import ChatJob
+from api.services.chat.service import prepare
+from api.services.generation.run import token_by_token
 from api.services.naming import naming
 from api.services.requests import Identity
 from api.services.responses.compatibility import verify_official

@@ -16,7 +16,7 @@ import orjson
 
 from api.errors import APIError
 from api.protocol.responses.queries import RetrieveQuery
-from api.services.events import EventStream
+from api.services.generation.events import EventStream
 from api.services.requests import Answer
 from api.services.responses.exchange import Exchange
 from api.services.responses.retrieval import retrieve, stream_again

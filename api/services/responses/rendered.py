@@ -9,7 +9,7 @@ import orjson
 
 from api.protocol.later_fields import Neutral, refuse_fields
 from api.services.naming import naming
-from api.services.render import REASON, render_job
+from api.services.render.service import REASON, render_job
 from api.services.requests import Answer, verify_model
 from api.services.responses.exchange import Exchange
 from api.services.responses.history import load_history

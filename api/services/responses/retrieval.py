@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from api.protocol.responses.queries import ItemsQuery, RetrieveQuery
-from api.services.events import DONE
+from api.services.generation.events import DONE
 from api.services.responses.dialects import TERMINAL, DialectWriter
 from api.services.responses.exchange import Exchange
 from api.services.responses.listing import included, page_of_items

@@ -13,11 +13,11 @@ from typing import Any
 
 from api.errors import APIError
 from api.protocol.responses.request import ResponsesRequest
-from api.services.chat_job import ChatJob
-from api.services.events import told
-from api.services.generation import merge, usage_of
-from api.services.output import OutputChunk
-from api.services.reading import ChoiceReader
+from api.services.chat.job import ChatJob
+from api.services.generation.events import told
+from api.services.generation.output import OutputChunk
+from api.services.generation.reading import ChoiceReader
+from api.services.generation.run import merge, usage_of
 from api.services.responses.job import Between, ResponseJob, Round, calls_waiting
 from api.services.responses.mcp.open_items import SETTLED_AFTER, OpenMcpCall, OpenMcpList
 from api.services.responses.mcp.servers import McpServers, left_at_the_end

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.services.chat_job import ChatJob
-from api.services.output import OutputChunk
+from api.services.chat.job import ChatJob
+from api.services.generation.output import OutputChunk
 from engine.request import TokenLogprobs
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from api.protocol.responses.request import ResponsesRequest
-from api.services.events import EventStream
-from api.services.generation import begin, merge
+from api.services.generation.events import EventStream
+from api.services.generation.run import begin, merge
 from api.services.requests import Answer, verify_model
 from api.services.responses.background import enqueue, pinned
 from api.services.responses.dialects import DialectWriter

@@ -15,7 +15,7 @@ import orjson
 from api.errors import APIError
 from api.http.json_body import parse_json_object
 from api.protocol.responses.items import ItemReference, stored_form
-from api.services.events import told
+from api.services.generation.events import told
 from api.services.responses.dialects import TERMINAL
 from api.services.responses.exchange import Exchange, Remembered
 from api.services.responses.history import History

@@ -13,11 +13,12 @@ from api.protocol.parse import parse_body
 from api.protocol.responses.items import MessageItem, stored_form
 from api.protocol.responses.later import RESPONSES, refuse_later
 from api.protocol.responses.request import CompactRequest, InputTokensRequest, ResponsesRequest
-from api.services.collect import collect
-from api.services.generation import usage_of
+from api.services.generation.collect import collect
+from api.services.generation.reading import ChoiceReader
+from api.services.generation.run import usage_of
+from api.services.guidance.tool_plan import plan_tools, shown_tools
 from api.services.naming import naming
-from api.services.reading import ChoiceReader
-from api.services.rendering import render_chat
+from api.services.prompts.rendering import render_chat
 from api.services.requests import Answer, verify_model
 from api.services.responses.conversion import Placed, prompt_fields
 from api.services.responses.exchange import Exchange
@@ -30,7 +31,6 @@ from api.services.responses.mcp.beginning import known_toolbox
 from api.services.responses.sealed import seal
 from api.services.responses.snapshot import usage_body
 from api.services.responses.wording import spell
-from api.services.tool_plan import plan_tools, shown_tools
 from api.storage import ids
 
 COMPACT = (

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from api.services.reading import CallDelta, MessageDelta
+from api.services.generation.reading import CallDelta, MessageDelta
 from api.services.responses.ids import item_id
 from api.services.responses.mcp.open_items import OpenApproval, OpenMcpCall
 from api.services.responses.mcp.toolbox import EMPTY

@@ -22,8 +22,8 @@ from api.batch_lines import BatchRequest, LineError, warned
 from api.context import ServerContext
 from api.errors import APIError, error_body, from_engine_error, server_error
 from api.http.noted_fields import warning_of
-from api.services.chat import create_chat_completion
-from api.services.completions import create_completion
+from api.services.chat.service import create_chat_completion
+from api.services.completions.service import create_completion
 from api.services.requests import Answer
 from api.services.responses.exchange import Exchange
 from api.services.responses.once import respond_once

@@ -10,7 +10,7 @@ from api.keys import accounts as accounts_module
 from api.keys.accounts import Accounts
 from api.keys.quotas import Quotas
 from api.keys.tenant import Tenant
-from api.services.usage import DatabaseUsageWriter, usage_by_key
+from api.services.access.usage import DatabaseUsageWriter, usage_by_key
 from api.storage.errors import StorageError
 from api.storage.tables.usage import UsageRow
 

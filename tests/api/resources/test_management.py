@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.services.server_info import shown_variables
+from api.services.management.server_info import shown_variables
 from engine.commands import (
     EndRequests,
     Pause,

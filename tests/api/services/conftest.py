@@ -17,8 +17,8 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from api.context import ServerContext
 from api.metrics.registry import Metrics
 from api.model.formats import ModelFormats
-from api.services.chat import create_chat_completion
-from api.services.completions import create_completion
+from api.services.chat.service import create_chat_completion
+from api.services.completions.service import create_completion
 from api.services.requests import Answer
 from api.settings import ServerSettings
 from engine.commands import Suspension

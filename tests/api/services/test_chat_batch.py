@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from api.services.chat_batch import create_batch_chat_completion
+from api.services.chat.batch import create_batch_chat_completion
 from engine.errors import EngineDiedError, RequestError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.services import completion_wire
+from api.services.completions import wire as completion_wire
 from engine.errors import EngineDiedError, InvalidParameterError
 from engine.request import FinishReason
 from engine.text import Tokenizer
@@ -127,7 +127,7 @@ async def test_one_failing_prompt_ends_all(speaking: Any) -> None:
 
 
 async def test_closing_a_stream_aborts_every_prompt(speaking: Any) -> None:
-    from api.services.completions import create_completion
+    from api.services.completions.service import create_completion
 
     speaker = speaking("hello world")
     body = {"prompt": ["one", "two", "three"], "stream": True}

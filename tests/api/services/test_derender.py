@@ -16,8 +16,8 @@ from api.parsers.tools import TOOL_PARSERS
 from api.protocol.derender import DerenderCompletionRequest
 from api.services.derender.chat import derender_chat
 from api.services.derender.completions import derender_completion
-from api.services.generate import generate_tokens
-from api.services.render import render_chat_completion, render_completion
+from api.services.generate.service import generate_tokens
+from api.services.render.service import render_chat_completion, render_completion
 from engine.errors import RequestError
 
 TEMPLATE = "{{ tools | length if tools else 0 }}{% for m in messages %}{{ m.content }}{% endfor %}"

@@ -10,7 +10,7 @@ import pytest
 from api.flags import FLAGS
 from api.model.formats import ModelFormats
 from api.parsers.reasoning import REASONING_PARSERS
-from api.services.request_metrics import request_metrics
+from api.services.generation.request_metrics import request_metrics
 from engine.errors import InvalidParameterError
 from engine.request import Timings
 

@@ -9,7 +9,7 @@ import pytest
 
 from api.model.formats import ModelFormats
 from api.parsers.reasoning import REASONING_PARSERS
-from api.services.generate import generate_tokens
+from api.services.generate.service import generate_tokens
 from engine.errors import EngineError, InvalidParameterError
 from engine.request import Timings
 

@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, processors
 
-from api.services.infill import FORMATS, infill_prompt
+from api.services.completions.infill import FORMATS, infill_prompt
 from engine.errors import InvalidParameterError
 from engine.text import Tokenizer
 

@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from api.errors import APIError
 from api.keys.key_ring import KeyRing
-from api.services.keys import KeyReader, NewKey, create_key, list_keys, revoke_key
+from api.services.access.keys import KeyReader, NewKey, create_key, list_keys, revoke_key
 
 
 async def test_a_key_opens_after_a_refresh_and_is_closed_by_revoking(storage):

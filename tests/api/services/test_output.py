@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.services.output import OutputSettings, SequenceOutput
+from api.services.generation.output import OutputSettings, SequenceOutput
 from engine.request import FinishReason, TokenDelta
 from engine.text import Tokenizer
 

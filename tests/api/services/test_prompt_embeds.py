@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from api.services.torch_file import open_tensor
+from api.services.completions.torch_file import open_tensor
 from engine.errors import InvalidParameterError
 from engine.prompt_embeds import embedding_rows
 from engine.request import EMBEDDED_TOKEN

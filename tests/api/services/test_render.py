@@ -10,8 +10,8 @@ import pytest
 from api.model.formats import ModelFormats
 from api.parsers.reasoning import REASONING_PARSERS
 from api.services.anthropic.service import render_message
-from api.services.generate import generate_tokens
-from api.services.render import render_chat_completion, render_completion
+from api.services.generate.service import generate_tokens
+from api.services.render.service import render_chat_completion, render_completion
 from engine.errors import RequestError
 
 USER = [{"role": "user", "content": "hi"}]

@@ -8,7 +8,7 @@ import msgspec
 import orjson
 import pytest
 
-from api.services.tokenize import tokenize
+from api.services.prompts.tokenize import tokenize
 from engine.errors import InvalidParameterError
 
 TEMPLATE = (

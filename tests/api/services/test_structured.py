@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api.protocol.structured import StructuredFields
-from api.services.structured import find_wanted
+from api.services.guidance.structured import find_wanted
 from engine.errors import InvalidParameterError
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.services.thoughts import ThoughtMarks, ThoughtMeter
+from api.services.generation.thoughts import ThoughtMarks, ThoughtMeter
 
 TAGS = ThoughtMarks(start="<think>", ends=("</think>",), is_open=False)
 OPEN = ThoughtMarks(start="<think>", ends=("</think>", "<call>"), is_open=True)

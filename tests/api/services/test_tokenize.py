@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from api.errors import APIError
-from api.services.tokenize import detokenize, tokenize, tokenizer_info
+from api.services.prompts.tokenize import detokenize, tokenize, tokenizer_info
 from engine.errors import InvalidParameterError
 from engine.text import Tokenizer
 

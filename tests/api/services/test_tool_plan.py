@@ -8,7 +8,7 @@ import pytest
 
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.parse import parse_body
-from api.services.tool_plan import ToolPlan, plan_tools
+from api.services.guidance.tool_plan import ToolPlan, plan_tools
 from engine.errors import InvalidParameterError
 
 A = {"type": "function", "function": {"name": "a", "parameters": {"type": "object"}}}

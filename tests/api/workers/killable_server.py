@@ -35,7 +35,7 @@ from api.keys import accounts  # noqa: E402
 from api.logs import set_up_logging  # noqa: E402
 from api.model.text import ModelText  # noqa: E402
 from api.serve import Server  # noqa: E402
-from api.services import idempotency, keys, usage  # noqa: E402, F401
+from api.services.access import idempotency, keys, usage  # noqa: E402, F401
 from api.services.responses import recorder, rows  # noqa: E402
 from api.settings import ServerSettings  # noqa: E402
 from api.storage import metadata, migrate  # noqa: E402, F401

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import func, select
 
-from api.services.usage import LEFT
+from api.services.access.usage import LEFT
 from api.settings import ServerSettings
 from api.storage.database import Database, sqlite_url
 from api.storage.errors import StorageError

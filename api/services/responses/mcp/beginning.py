@@ -9,7 +9,7 @@ from api.context import ServerContext
 from api.protocol.responses.items import ITEMS
 from api.protocol.responses.mcp import McpListToolsItem, McpTool
 from api.protocol.responses.request import PromptFields, ResponsesRequest
-from api.services.chat_job import ChatJob
+from api.services.chat.job import ChatJob
 from api.services.responses.conversion import Placed
 from api.services.responses.job import ResponseJob
 from api.services.responses.making import make_job

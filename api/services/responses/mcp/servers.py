@@ -10,7 +10,7 @@ from typing import Any
 from api.protocol.json_schema import verify_object_schema
 from api.protocol.responses.mcp import MAX_NAME_CHARACTERS, McpTool
 from api.protocol.responses.request import PromptFields
-from api.services.chat_job import ChatJob
+from api.services.chat.job import ChatJob
 from api.services.mcp.faults import McpFault
 from api.services.mcp.session import McpSession
 from api.services.responses.mcp.asked import mcp_tools, server_of

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from api.services.generate import generate_tokens
+from api.services.generate.service import generate_tokens
 from api.services.responses.rendered import render_response
 from engine.errors import RequestError
 

@@ -1,0 +1,1 @@
+"""Keys, what they used, and requests that are said twice."""

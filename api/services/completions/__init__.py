@@ -1,0 +1,1 @@
+"""Completions: text in, text out, with what only they take."""

@@ -1,0 +1,66 @@
+"""`use_beam_search`: which requests may ask for it, and what answers them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from api.context import ServerContext
+from api.protocol.base import GenerationFields
+from api.services.generation.run import Run
+from engine.beam_search import beam_search
+from engine.errors import InvalidParameterError
+from engine.request import ModelInfo
+from engine.validation import max_alternatives
+
+NEUTRAL = {
+    "temperature": (None, 0, 1),
+    "top_p": (None, 1),
+    "top_k": (None, 0, -1),
+    "min_p": (None, 0),
+    "presence_penalty": (None, 0),
+    "frequency_penalty": (None, 0),
+    "repetition_penalty": (None, 1),
+    "logit_bias": (None, {}),
+    "allowed_token_ids": (None,),
+    "bad_words": (None, []),
+    "repetition_detection": (None,),
+    "logprob_token_ids": (None, []),
+    "best_of": (None,),
+}
+"""Fields that would change what is likely, with the values that do not: beams are chosen by the
+model's own log-probabilities."""
+
+
+def runner(context: ServerContext, request: GenerationFields) -> Run:
+    """What runs the engine requests of `request`.
+
+    Raises:
+        InvalidParameterError: it asks for something that beams cannot do.
+    """
+    if not request.use_beam_search:
+        if request.length_penalty not in {None, 1}:
+            raise _refused("length_penalty", "only allowed with 'use_beam_search'")
+        return context.engine.generate
+    _verify(request, context.engine.info)
+    penalty = 1.0 if request.length_penalty is None else request.length_penalty
+    return partial(beam_search, context.engine, length_penalty=penalty)
+
+
+def _verify(request: GenerationFields, info: ModelInfo) -> None:
+    for name, values in NEUTRAL.items():
+        if getattr(request, name) not in values:
+            raise _refused(name, "it does not go with 'use_beam_search'")
+    most = max_alternatives(info) // 2
+    if request.num_choices > most:
+        raise InvalidParameterError(
+            f"Invalid 'n': integer above maximum value. Expected a value <= {most} with "
+            f"'use_beam_search' (half of --max-logprobs), but got {request.num_choices} instead.",
+            param="n",
+            code="integer_above_max_value",
+        )
+    if request.length_penalty is not None and not -10 <= request.length_penalty <= 10:
+        raise _refused("length_penalty", "expected a value between -10 and 10")
+
+
+def _refused(param: str, reason: str) -> InvalidParameterError:
+    return InvalidParameterError(f"Invalid '{param}': {reason}.", param=param)

@@ -1,0 +1,1 @@
+"""What a request would give the engine, without running it."""
