@@ -134,6 +134,15 @@ def context() -> ServerContext:
     """The loaded server, working for the caller.
 
     Raises:
+        APIError: 503, as `loaded_context`.
+    """
+    return loaded_context().for_tenant(caller())
+
+
+def loaded_context() -> ServerContext:
+    """The loaded server, working for nobody in particular.
+
+    Raises:
         APIError: 503, with retry-after while the model is loading, without when the engine is gone
             for good.
     """
@@ -143,7 +152,7 @@ def context() -> ServerContext:
     loaded = state.context
     if loaded is None:
         raise unavailable("The model is still loading.", "model_loading", retry_after_s=2.0)
-    return loaded.for_tenant(caller())
+    return loaded
 
 
 def storage() -> Storage:

@@ -175,7 +175,7 @@ ENDPOINTS = (
     Endpoint(
         method="GET",
         path="/health",
-        summary="200 while the engine process lives or is being started.",
+        summary="200 once the model is loaded, until the engine is gone for good.",
         tag="Operation",
         reach="public",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from quart import Blueprint, Response
 
-from api.context import server_state
+from api.context import loaded_context, server_state
 from api.errors import engine_failed, unavailable
 from api.keys.auth import public
 from api.version import server_version
@@ -16,10 +16,12 @@ blueprint = Blueprint("health", __name__)
 @blueprint.get("/health")
 @public
 async def health() -> Response:
-    """200 and nothing while the engine process lives or is being started, else 503."""
-    failure = server_state().failure
-    if failure is not None:
-        raise engine_failed()
+    """200 and nothing from when the model is loaded until the engine is gone for good, else 503.
+
+    As in vLLM, scripts wait for it before they send. An engine that is started again keeps it 200:
+    its requests wait for it.
+    """
+    loaded_context()
     return Response(b"", headers={"content-length": "0"})
 
 

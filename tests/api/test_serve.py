@@ -127,7 +127,7 @@ async def test_while_loading_the_server_answers_and_says_when_to_come_back():
         serving(mode="slow", until="listening") as server,
         httpx.AsyncClient(base_url=server.url) as client,
     ):
-        assert (await client.get("/health")).status_code == 200
+        assert (await client.get("/health")).status_code == 503
         assert (await client.get("/ready")).status_code == 503
         early = await client.post("/t/stream", json={})
         assert early.status_code == 503

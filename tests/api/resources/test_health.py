@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from api.app import create_app, make_state
 from api.settings import ServerSettings
 from engine.errors import EngineDiedError
@@ -13,11 +15,10 @@ async def status(client, path: str) -> int:
     return (await client.get(path)).status_code
 
 
-async def test_a_loading_server_is_alive_but_not_ready():
+@pytest.mark.parametrize("path", ["/health", "/ping", "/ready"])
+async def test_who_waits_for_a_server_waits_until_it_has_loaded(path: str):
     client = create_app(make_state(ServerSettings(), "m"), OWN).test_client()
-    assert await status(client, "/health") == 200
-    assert await status(client, "/ping") == 200
-    response = await client.get("/ready")
+    response = await client.get(path)
     assert response.status_code == 503
     assert response.headers["retry-after"] == "2"
     assert (await response.get_json())["error"]["code"] == "model_loading"
@@ -62,10 +63,11 @@ async def test_a_silent_or_dead_engine_is_not_ready(make_world):
         assert await status(world.app.test_client(), "/ready") == 503
 
 
-async def test_an_engine_being_restarted_is_not_ready(make_world):
+async def test_an_engine_being_restarted_is_alive_but_not_ready(make_world):
     world = make_world()
     world.engine.is_ready = False
     assert await status(world.app.test_client(), "/ready") == 503
+    assert await status(world.app.test_client(), "/health") == 200
 
 
 async def test_many_who_ask_cause_one_probe(make_world):
