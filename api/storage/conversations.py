@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.storage.owned import load_owned, not_found
 from api.storage.responses import Item, add_items
-from api.storage.tables.approvals import ApprovalRow
 from api.storage.tables.responses import ConversationRow, ItemRow
 
 
@@ -54,7 +53,6 @@ async def load_item(session: AsyncSession, row: ConversationRow, item_id: str) -
 
 
 async def remove_conversation(session: AsyncSession, row: ConversationRow) -> None:
-    """Delete a conversation, its items, and what is known of its approvals."""
-    await session.execute(delete(ApprovalRow).where(ApprovalRow.conversation_id == row.id))
+    """Delete a conversation and its items."""
     await session.execute(delete(ItemRow).where(ItemRow.holder_id == row.id))
     await session.delete(row)

@@ -12,9 +12,9 @@ from api.services.access.usage import record_left
 from api.services.generation.events import told
 from api.services.responses.background import end_now, make_again, queue_of
 from api.services.responses.dialects import TERMINAL
-from api.services.responses.mcp.claims import let_go
+from api.services.responses.mcp.claims import called_in, let_go
 from api.services.responses.open_items import Event
-from api.services.responses.rows import FOREGROUND, KEPT, write_end
+from api.services.responses.rows import FOREGROUND, write_end
 from api.services.responses.run import TRANSIENT
 from api.storage.database import Database
 from api.storage.responses import add_events
@@ -100,8 +100,7 @@ async def _write(
         for event in events:
             if event["type"] in TERMINAL:
                 await write_end(session, row, event["response"], own)
-                if row.status not in KEPT:
-                    await let_go(session, row)
+                await let_go(session, row.id, called_in(row.body["output"]))
             elif event["type"] == "response.in_progress":
                 row.status, row.body = "in_progress", event["response"]
 

@@ -4,6 +4,7 @@ read them from there, whichever worker they ask."""
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -19,7 +20,8 @@ from api.services.responses.conversion import Placed
 from api.services.responses.exchange import Exchange
 from api.services.responses.history import History
 from api.services.responses.mcp.beginning import begin_job
-from api.services.responses.mcp.claims import take_up
+from api.services.responses.mcp.claims import called_in, let_go, take_up
+from api.services.responses.mcp.told import Approved
 from api.services.responses.pacing import gathered
 from api.services.responses.recorder import Events
 from api.services.responses.restoring import Written, ending
@@ -48,12 +50,20 @@ def pinned(body: dict[str, Any]) -> dict[str, Any]:
 
 
 async def enqueue(
-    exchange: Exchange, run: ResponseRun, history: History, body: dict[str, Any]
+    exchange: Exchange,
+    run: ResponseRun,
+    history: History,
+    body: dict[str, Any],
+    approved: Sequence[Approved],
 ) -> Snapshot:
     """Write a response down for whichever worker is free; what it is now.
 
+    Arguments:
+        approved: calls that it makes first.
+
     Raises:
         APIError: 429, there are too many already; 409, its id is taken.
+        InvalidParameterError: another response makes one of the approved calls.
         StorageError: it could not be written down.
     """
     events = run.queued()
@@ -70,7 +80,7 @@ async def enqueue(
             usage=run.usage,
         )
         add_events(session, row.id, events)
-        await take_up(session, row, history.own)
+        await take_up(session, row.project_id, row.id, approved)
     return row.body
 
 
@@ -132,6 +142,8 @@ async def end_now(
     events = ending(row.body, Written(known), status, error=error, usage=row.usage)
     add_events(session, row.id, events)
     await write_end(session, row, events[-1]["response"], await own_items(session, row))
+    if row.is_background:
+        await let_go(session, row.id, called_in(row.body["output"]))
 
 
 async def _verify_room(session: AsyncSession, project_id: str) -> None:

@@ -18,9 +18,8 @@ from api.errors import APIError
 from api.services.responses.dialects import TERMINAL
 from api.services.responses.exchange import Exchange
 from api.services.responses.history import History
-from api.services.responses.mcp.claims import has_answers, let_go, take_up
 from api.services.responses.open_items import Event
-from api.services.responses.rows import KEPT, LEASE_MS, Work, write_begin, write_end, writing
+from api.services.responses.rows import LEASE_MS, Work, write_begin, write_end, writing
 from api.services.responses.run import ResponseRun
 from api.services.responses.snapshot import Snapshot
 from api.storage.errors import StorageError
@@ -50,7 +49,7 @@ class Recorder:
         *,
         is_begun_first: bool,
     ) -> None:
-        self._is_begun_first = is_begun_first or has_answers(history.own)
+        self._is_begun_first = is_begun_first
         self._exchange = exchange
         self._run = run
         self._history = history
@@ -83,7 +82,6 @@ class Recorder:
         async with writing(self._exchange) as session:
             row = self._insert(session, ready[-1]["response"], Work(is_open=True, owner=owner))
             add_events(session, row.id, ready)
-            await take_up(session, row, self._history.own)
         self._lease = Lease(row.id, owner, 0)
         return asyncio.create_task(self._beat(self._lease))
 
@@ -118,8 +116,6 @@ class Recorder:
                 else:
                     row = self._insert(session, response, Work())
                 await write_end(session, row, response, self._history.own)
-                if row.status not in KEPT:
-                    await let_go(session, row)
         except LeaseLostError:
             raise APIError(
                 "The response was deleted while it was made.", status=409, code="not_found"

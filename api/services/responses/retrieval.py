@@ -12,6 +12,7 @@ from api.services.generation.events import DONE
 from api.services.responses.dialects import TERMINAL, DialectWriter
 from api.services.responses.exchange import Exchange
 from api.services.responses.listing import included, page_of_items
+from api.services.responses.mcp.claims import called_in, let_go
 from api.services.responses.open_items import Event
 from api.services.responses.restoring import Written, ending
 from api.services.responses.snapshot import Snapshot
@@ -122,6 +123,10 @@ async def delete_response(exchange: Exchange, response_id: str) -> dict[str, Any
     """Take a response away; one that is running stops. Raises APIError 404."""
     async with exchange.storage.database.writing() as session:
         row = await load_response(session, exchange.project_id, response_id, lock=True)
+        if row.is_open and row.is_background:
+            told = await events_after(session, row.id, -1)
+            begun = [event["item"] for event in told if "item" in event]
+            await let_go(session, row.id, called_in(begun))
         await remove_response(session, row)
     return {"id": row.id, "object": "response", "deleted": True}
 

@@ -20,6 +20,7 @@ from api.services.responses.holding import Holding
 from api.services.responses.making import new_response_id, read_request
 from api.services.responses.mcp.asked import without_secrets
 from api.services.responses.mcp.beginning import begin_job
+from api.services.responses.mcp.claims import claimed
 from api.services.responses.open_items import Event
 from api.services.responses.recorder import Events, Recorder
 from api.services.responses.retrieval import follow
@@ -60,13 +61,14 @@ async def create_response(
     job, servers = await begin_job(
         context, request, body, items=history.items, response_id=response_id
     )
+    approved = () if servers is None else servers.approved
     is_held = request.tool_outputs_mode == "hold"
     between = Holding(exchange, request, dict(body), history) if is_held else None
     run = ResponseRun(job, between, servers)
     kept = without_secrets(body)
     unknown = parsed.unknown + job.chat.prompt.unused_variables
     if request.background:
-        queued = await enqueue(exchange, run, history, kept)
+        queued = await enqueue(exchange, run, history, kept, approved)
         exchange.wake_jobs()
         if not request.stream:
             return Answer(body=orjson.dumps(queued), unknown_fields=unknown)
@@ -78,6 +80,8 @@ async def create_response(
             exchange, run, history, kept, is_begun_first=is_begun_first or run.is_streamed
         )
         events = recorder.recorded(events)
+    if servers is not None and approved:
+        events = claimed(exchange, response_id, servers, events)
     if request.stream:
         written = _written(await begin(events), writer)
         return Answer(events=EventStream(written, events), unknown_fields=unknown)

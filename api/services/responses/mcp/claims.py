@@ -1,78 +1,109 @@
-"""One approval of a conversation makes one call, however many requests bring it at once.
+"""One approval makes one call, however many requests bring it: of whichever branch, in whichever
+conversation or in none, kept or not.
 
-A response takes up the answers of its request when it begins, before any call, while nobody else
-can change the conversation. If it ends in vain and made no call of an answer, that is free again;
-of one whose process died nobody knows what it called, so its answers stay taken.
+A response claims the approvals of its request when it begins, before any call. When it ends,
+those whose calls it did not make are free again. Of a response that its client waited for and
+whose process died nobody knows what it called, so its claims stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Collection, Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.services.responses.open_items import Item
-from api.storage.conversations import load_conversation
-from api.storage.tables.approvals import ApprovalRow
-from api.storage.tables.responses import ResponseRow
+from api.services.responses.dialects import TERMINAL
+from api.services.responses.exchange import Exchange
+from api.services.responses.mcp.servers import McpServers
+from api.services.responses.mcp.told import Approved
+from api.services.responses.open_items import Event, Item
+from api.storage.errors import StorageError
+from api.storage.tables.mcp_claims import McpClaimRow
 from engine.errors import InvalidParameterError
 
+Events = AsyncGenerator[list[Event], None]
 
-def has_answers(own: Sequence[Item]) -> bool:
-    """Whether a request answers requests for approval."""
-    return bool(_answers(own))
+INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-async def take_up(session: AsyncSession, row: ResponseRow, own: Sequence[Item]) -> None:
-    """The answers of a request are those of this response.
-
-    Arguments:
-        own: the items of the request.
+async def claimed(
+    exchange: Exchange, response_id: str, servers: McpServers, events: Events
+) -> Events:
+    """`events` of a response that its client waits for, while its approvals are its own.
 
     Raises:
-        APIError: 404, the conversation was deleted meanwhile.
-        InvalidParameterError: another response of the conversation has one of them.
+        InvalidParameterError: another response has one of them.
+        StorageError: they cannot be claimed.
     """
-    answers = _answers(own)
-    if row.conversation_id is None or not answers:
-        return
-    await load_conversation(session, row.project_id, row.conversation_id, lock=True)
-    query = select(ApprovalRow.approval_request_id).where(
-        ApprovalRow.conversation_id == row.conversation_id,
-        ApprovalRow.approval_request_id.in_(answers),
-    )
-    for taken in await session.scalars(query):
-        param = f"input[{answers[taken]}].approval_request_id"
-        raise InvalidParameterError(
-            f"Invalid '{param}': this request was answered already.", param=param
-        )
-    session.add_all(
-        ApprovalRow(
-            conversation_id=row.conversation_id, approval_request_id=asked_id, response_id=row.id
-        )
-        for asked_id in answers
-    )
+    async with exchange.storage.database.writing() as session:
+        await take_up(session, exchange.project_id, response_id, servers.approved)
+    is_over = False
+    try:
+        async with contextlib.aclosing(events):
+            async for ready in events:
+                if ready and ready[-1]["type"] in TERMINAL:
+                    is_over = True
+                    await _give_back(exchange, response_id, servers)
+                yield ready
+    finally:
+        if not is_over:
+            await asyncio.shield(_give_back(exchange, response_id, servers))
 
 
-async def let_go(session: AsyncSession, row: ResponseRow) -> None:
-    """A response ended in vain: answers whose calls it did not make can be given again."""
-    called = [item["approval_request_id"] for item in row.body["output"] if _is_approved(item)]
+async def take_up(
+    session: AsyncSession, project_id: str, response_id: str, approved: Sequence[Approved]
+) -> None:
+    """These approvals are those of this response.
+
+    Raises:
+        InvalidParameterError: another response has one of them.
+    """
+    inserting = INSERTS[session.get_bind().dialect.name](McpClaimRow).on_conflict_do_nothing()
+    for each in sorted(approved, key=_subject):  # one order for all, so that none waits for another
+        key = {"project_id": project_id, "subject_id": each.request.id}
+        await session.execute(inserting.values(response_id=response_id, **key))
+        row = await session.get(McpClaimRow, key)
+        if row is None or row.response_id != response_id:
+            param = f"{each.path}.approval_request_id"
+            raise InvalidParameterError(
+                f"Invalid '{param}': this request was answered already.", param=param
+            )
+
+
+async def let_go(session: AsyncSession, response_id: str, called: Collection[str]) -> None:
+    """A response is over: approvals whose calls it did not make can be given again.
+
+    Arguments:
+        called: ids of the requests for approval whose calls it made.
+    """
     await session.execute(
-        delete(ApprovalRow).where(
-            ApprovalRow.response_id == row.id, ApprovalRow.approval_request_id.not_in(called)
+        delete(McpClaimRow).where(
+            McpClaimRow.response_id == response_id, McpClaimRow.subject_id.not_in(called)
         )
     )
 
 
-def _answers(own: Sequence[Item]) -> dict[str, int]:
-    """Where each answer is in the request, by the id of what it answers."""
-    return {
-        item["approval_request_id"]: index
-        for index, item in enumerate(own)
-        if item["type"] == "mcp_approval_response"
-    }
+def called_in(output: Sequence[Item]) -> set[str]:
+    """The requests for approval whose calls are in an output, and so may have been made."""
+    return {item["approval_request_id"] for item in output if _is_approved(item)}
+
+
+async def _give_back(exchange: Exchange, response_id: str, servers: McpServers) -> None:
+    """If that cannot be written down, the approvals stay taken."""
+    if servers.called.issuperset(map(_subject, servers.approved)):
+        return
+    with contextlib.suppress(StorageError):
+        async with exchange.storage.database.writing() as session:
+            await let_go(session, response_id, servers.called)
+
+
+def _subject(approved: Approved) -> str:
+    return approved.request.id
 
 
 def _is_approved(item: Item) -> bool:
-    return item["type"] == "mcp_call" and item.get("approval_request_id") is not None
+    return item["type"] == "mcp_call" and item["approval_request_id"] is not None

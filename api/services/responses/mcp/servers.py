@@ -42,6 +42,9 @@ class McpServers:
         approved: calls to be made before the model's turn.
         known: items by their ids, of a response that is made again; None: one that was called and
             has no answer.
+
+    Attributes:
+        called: requests for approval whose calls were made.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class McpServers:
         self._num_seen = 0
         self._known = known or {}
         self.approved = approved
+        self.called: set[str] = set()
 
     @property
     def unlisted(self) -> list[str]:
@@ -142,6 +146,8 @@ class McpServers:
         arguments = arguments_of(opened.arguments)
         if arguments is None:
             raise NO_OBJECT
+        if opened.approval_request_id is not None:
+            self.called.add(opened.approval_request_id)
         return await self._sessions[opened.label].call_tool(opened.name, arguments)
 
     def _is_allowed(self, opened: OpenMcpCall) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from api.errors import APIError
 from api.protocol.responses.queries import IncludeQuery
-from api.services.responses import conversations
+from api.services.responses import background, conversations, retrieval
 from engine.errors import InvalidParameterError, OverloadedError
 from engine.request import GenerateRequest, TokenDelta
 from tests.api.services.responses.mcp.world import LOOK, kinds
@@ -122,6 +122,73 @@ async def test_an_approval_whose_call_was_made_is_used_up_though_the_response_fa
     assert len(mcp_server.calls()) == 1
     with pytest.raises(InvalidParameterError, match="answered already"):
         await asker.ask(**asks)
+
+
+@pytest.fixture
+def branching(remote: Any, tool: Any) -> Any:
+    """A response whose model waits for an approval; two requests that give it, side by side."""
+
+    async def make(is_stored: bool) -> tuple[Any, list[dict[str, Any]]]:
+        asker = remote(LOOK, "It is warm.", "It is warm.")
+        tools = [tool(require_approval="always")]
+        first = await asker.ask(tools=tools, store=is_stored)
+        asked = first["output"][-1]["id"]
+        answer = {"type": "mcp_approval_response", "approval_request_id": asked, "approve": True}
+        ask = {"given": [answer], "previous_response_id": first["id"]}
+        if not is_stored:
+            ask = {"given": [{"role": "user", "content": "hi"}, *first["output"], answer]}
+        return asker, [ask | {"tools": tools, "store": store} for store in (True, False)]
+
+    return make
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_an_approval_makes_one_call_in_whichever_branch_and_kept_or_not(
+    branching: Any, mcp_server: Any, is_stored: bool, at_once: bool
+) -> None:
+    asker, asks = await branching(is_stored)
+    if at_once:
+        mcp_server.delay_s = 0.2
+        found = await asyncio.gather(*(asker.ask(**ask) for ask in asks), return_exceptions=True)
+    else:
+        found = [await asker.ask(**asks[1]), await _refusal(asker, asks[0])]
+    refused = [each for each in found if isinstance(each, InvalidParameterError)]
+    place = len(asks[0]["given"]) - 1
+    assert [each.param for each in refused] == [f"input[{place}].approval_request_id"]
+    assert len(mcp_server.calls()) == 1
+
+
+async def test_all_items_can_be_sent_again_after_an_approved_call(
+    branching: Any, mcp_server: Any
+) -> None:
+    asker, (_, ask) = await branching(is_stored=False)
+    answered = await asker.ask(**ask)
+    more = [*ask["given"], *answered["output"], {"role": "user", "content": "more"}]
+    assert kinds(await asker.ask(**ask | {"given": more})) == ["message"]
+    assert len(mcp_server.calls()) == 1
+
+
+async def test_an_approval_of_no_call_yet_is_free_again_however_its_response_ends(
+    branching: Any, mcp_server: Any
+) -> None:
+    asker, (stored, unstored) = await branching(is_stored=True)
+    for end in (background.cancel, retrieval.delete_response):
+        queued = await asker.ask(**stored, background=True)
+        assert isinstance(await _refusal(asker, unstored), InvalidParameterError)
+        await end(asker.exchange, queued["id"])
+    left = await asker.answer(
+        {"input": unstored["given"], "stream": True} | _without_given(unstored)
+    )
+    await left.events.aclose()
+    assert mcp_server.calls() == []
+    assert kinds(await asker.ask(**unstored)) == ["mcp_call", "message"]
+
+
+async def _refusal(asker: Any, ask: dict[str, Any]) -> BaseException:
+    with pytest.raises(InvalidParameterError, match="answered already") as caught:
+        await asker.ask(**ask)
+    return caught.value
 
 
 def _without_given(asks: dict[str, Any]) -> dict[str, Any]:
