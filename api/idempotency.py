@@ -11,10 +11,11 @@ import dataclasses
 import hashlib
 import logging
 import re
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from quart import Quart, Response, g, request
 from quart.wrappers.response import ResponseBody
 
@@ -22,11 +23,14 @@ from api.context import ServerState
 from api.errors import APIError
 from api.http.access import request_state
 from api.http.json_body import peek_body
+from api.http.noted_fields import warning_headers
 from api.keys.auth import is_public
 from api.storage.ids import derived_id
 
 if TYPE_CHECKING:
-    from api.services.access.idempotency import Claim
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from api.services.access.idempotency import Answered, Claim
 
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEPT_HEADERS = ("content-type", "warning", "cache-control", "x-accel-buffering")
@@ -85,6 +89,23 @@ def id_of(kind: str) -> str | None:
     without an `Idempotency-Key`."""
     claim: Claim | None = g.get("claim")
     return None if claim is None else derived_id(kind, claim.origin, 0)
+
+
+def answered() -> Answered:
+    """How the transaction that does what the current request asks for keeps its answer."""
+    from api.services.access.idempotency import MAX_ANSWER_BYTES, StoredAnswer, unasked
+
+    claim: Claim | None = g.get("claim")
+    if claim is None:
+        return unasked
+
+    async def keep(session: AsyncSession, body: Mapping[str, Any]) -> None:
+        headers = {"content-type": "application/json"} | warning_headers()
+        answer = StoredAnswer(200, headers, orjson.dumps(body))
+        if len(answer.body) <= MAX_ANSWER_BYTES:
+            await claim.answered(session, answer)
+
+    return keep
 
 
 async def _release(claim: Claim) -> None:

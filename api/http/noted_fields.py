@@ -51,14 +51,20 @@ def warning_of(names: Sequence[str]) -> str:
     return f'299 servax "Unknown fields have no effect: {", ".join(shown + more)}"'
 
 
+def warning_headers() -> dict[str, str]:
+    """What the answer to the current request has to say, as headers."""
+    names = cast("tuple[str, ...]", g.get("unknown_fields", ()))
+    return {"warning": warning_of(names)} if names else {}
+
+
 def install_noted_fields(app: Quart) -> None:
     """Put the `warning` header on answers."""
 
     async def add_warning(response: Response) -> Response:
-        names = cast("tuple[str, ...]", g.get("unknown_fields", ()))
-        if names and response.status_code < 400:
-            warning = response.headers["warning"] = warning_of(names)
-            log.warning("%s", warning)
+        headers = warning_headers()
+        if headers and response.status_code < 400:
+            response.headers.update(headers)
+            log.warning("%s", headers["warning"])
         return response
 
     app.after_request(cast(Any, add_warning))

@@ -10,7 +10,7 @@ from quart import Blueprint, Response, request
 from api.context import caller, context, server_state, storage
 from api.http.json_body import read_json_object
 from api.http.query import read_query
-from api.idempotency import id_of
+from api.idempotency import answered, id_of
 from api.keys.auth import without_engine
 from api.protocol.batches import BatchesQuery
 from api.resources.answers import json_response
@@ -51,7 +51,8 @@ async def retrieve_batch(batch_id: str) -> Response:
 @without_engine
 async def cancel_batch(batch_id: str) -> Response:
     """Begin no more lines of a batch."""
-    return _shown(await service.cancel_batch(storage(), caller().project_id, batch_id))
+    project_id = caller().project_id
+    return _shown(await service.cancel_batch(storage(), project_id, batch_id, answered()))
 
 
 def _shown(body: dict[str, Any]) -> Response:

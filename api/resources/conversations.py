@@ -6,7 +6,7 @@ from quart import Blueprint, Response, request
 
 from api.http.json_body import read_json_object
 from api.http.query import read_query
-from api.idempotency import id_of
+from api.idempotency import answered, id_of
 from api.keys.auth import without_engine
 from api.protocol.responses.queries import IncludeQuery, ItemsQuery
 from api.resources.responses import exchange, shown
@@ -50,7 +50,8 @@ async def remove(conversation_id: str) -> Response:
 async def add_items(conversation_id: str) -> Response:
     """Put items at its end."""
     body, query = await read_json_object(request), read_query(request, IncludeQuery)
-    return shown(await conversations.add_items(exchange(), conversation_id, body, query))
+    added = conversations.add_items(exchange(), conversation_id, body, query, answered())
+    return shown(await added)
 
 
 @blueprint.get(f"{_ONE}/items")

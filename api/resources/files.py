@@ -12,7 +12,7 @@ from api.http.json_body import read_json_object
 from api.http.multipart import FormReader
 from api.http.query import read_query
 from api.http.request_body import ServerRequest
-from api.idempotency import id_of
+from api.idempotency import answered, id_of
 from api.keys.auth import without_engine
 from api.protocol.files import FilesQuery
 from api.resources.answers import json_response
@@ -96,18 +96,18 @@ async def add_part(upload_id: str) -> Response:
 async def complete_upload(upload_id: str) -> Response:
     """Make the parts a file."""
     body = await read_json_object(request)
-    return _shown(
-        await uploads.complete_upload(
-            storage(), caller().project_id, upload_id, body, strict_fields=_strict()
-        )
+    whole = await uploads.complete_upload(
+        storage(), caller().project_id, upload_id, body, answered(), strict_fields=_strict()
     )
+    return _shown(whole)
 
 
 @blueprint.post("/v1/uploads/<upload_id>/cancel")
 @without_engine
 async def cancel_upload(upload_id: str) -> Response:
     """End an upload without a file."""
-    return _shown(await uploads.cancel_upload(storage(), caller().project_id, upload_id))
+    project_id = caller().project_id
+    return _shown(await uploads.cancel_upload(storage(), project_id, upload_id, answered()))
 
 
 def _form(max_file_bytes: int) -> FormReader:

@@ -6,9 +6,10 @@
 
 A claim is committed before the work begins and the answer before its end is sent, so a client that
 did not get the whole answer may always send the request again with the same key: it gets the same
-bytes, or 409 while the first one runs, or (when that one failed or was left) a new attempt. Ids of
-what is kept follow from the key's `origin`: an attempt after a crash finds what the first one left
-behind, and there is nothing twice.
+bytes, or 409 while the first one runs, or (when that one failed or was left) a new attempt. Nothing
+is there twice after a crash: ids of what a request makes follow from the key's `origin`, so that
+the next attempt finds what the first one left behind; and where a request changes what there is
+already, its answer is kept in the transaction that does so (`Answered`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import dataclasses
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from sqlalchemy import delete, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -46,6 +48,14 @@ class StoredAnswer:
     body: bytes
 
 
+Answered = Callable[[AsyncSession, Mapping[str, Any]], Awaitable[None]]
+"""Told, in the transaction that does what a request asks for, what its answer will be."""
+
+
+async def unasked(session: AsyncSession, body: Mapping[str, Any]) -> None:
+    """`Answered` of a request without an `Idempotency-Key`."""
+
+
 class Claim:
     """The right to carry a request out, kept alive until it is completed or released.
 
@@ -62,20 +72,35 @@ class Claim:
         self._renewing = asyncio.create_task(self._renew())
 
     async def complete(self, answer: StoredAnswer) -> None:
-        """Keep the answer for those who ask again. Raises StorageError."""
+        """Keep the answer for those who ask again. Does nothing after `answered`. Raises
+        StorageError."""
         await self._end()
         async with self._database.writing() as session:
-            await session.execute(
-                update(IdempotencyRow)
-                .where(IdempotencyRow.id == self._row_id, IdempotencyRow.owner == self._owner)
-                .values(
-                    owner="",
-                    status=answer.status,
-                    headers=dict(answer.headers),
-                    body=answer.body,
-                    expires_at=int(time.time()) + LIFETIME_S,
-                )
+            await self._keep(session, answer)
+
+    async def answered(self, session: AsyncSession, answer: StoredAnswer) -> None:
+        """Keep the answer if, and only if, the transaction is committed.
+
+        Raises:
+            APIError: 409, the lease ran out, and another attempt has the key.
+        """
+        if not await self._keep(session, answer):
+            raise _in_use()
+
+    async def _keep(self, session: AsyncSession, answer: StoredAnswer) -> bool:
+        kept = await session.execute(
+            update(IdempotencyRow)
+            .where(IdempotencyRow.id == self._row_id, IdempotencyRow.owner == self._owner)
+            .values(
+                owner="",
+                status=answer.status,
+                headers=dict(answer.headers),
+                body=answer.body,
+                expires_at=int(time.time()) + LIFETIME_S,
             )
+            .returning(IdempotencyRow.id)
+        )
+        return kept.first() is not None
 
     async def release(self) -> None:
         """There is no answer to keep: the next request with the key is carried out. Does nothing
@@ -163,14 +188,18 @@ async def _take_over(
             code="idempotency_key_reused",
         )
     if row.owner:
-        raise APIError(
-            "The first request with this Idempotency-Key is still being answered.",
-            status=409,
-            param="Idempotency-Key",
-            code="idempotency_key_in_use",
-            headers=retry_headers(1.0),
-        )
+        raise _in_use()
     return StoredAnswer(row.status, row.headers, row.body)
+
+
+def _in_use() -> APIError:
+    return APIError(
+        "The first request with this Idempotency-Key is still being answered.",
+        status=409,
+        param="Idempotency-Key",
+        code="idempotency_key_in_use",
+        headers=retry_headers(1.0),
+    )
 
 
 def _is_free(row: IdempotencyRow, now_s: float) -> bool:

@@ -9,6 +9,7 @@ from api.errors import APIError
 from api.http.noted_fields import read_fields
 from api.keys.tenant import Tenant
 from api.protocol.batches import BatchesQuery, CreateBatchRequest
+from api.services.access.idempotency import Answered, unasked
 from api.services.batches.names import (
     CANCELLING,
     IN_PROGRESS,
@@ -101,7 +102,9 @@ async def retrieve_batch(storage: Storage, project_id: str, batch_id: str) -> di
         return batch_body(await load_owned(session, BatchRow, project_id, batch_id, WHAT))
 
 
-async def cancel_batch(storage: Storage, project_id: str, batch_id: str) -> dict[str, Any]:
+async def cancel_batch(
+    storage: Storage, project_id: str, batch_id: str, answered: Answered = unasked
+) -> dict[str, Any]:
     """Begin no more lines; what is done or under way goes to the output file.
 
     Raises:
@@ -117,4 +120,6 @@ async def cancel_batch(storage: Storage, project_id: str, batch_id: str) -> dict
                 status=409,
                 code="invalid_batch_status",
             )
-        return batch_body(row)
+        answer = batch_body(row)
+        await answered(session, answer)
+    return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from api.errors import APIError
 from api.http.multipart import FormReader
 from api.http.noted_fields import read_fields
 from api.protocol.files import CompleteUploadRequest, CreateUploadRequest
+from api.services.access.idempotency import Answered, unasked
 from api.services.files.create import begin_file, part_of, publish
 from api.services.files.names import blob_key, clean_filename, file_body, now_s
 from api.services.files.remove import discard
@@ -29,6 +31,8 @@ MAX_NUM_PARTS = 10_000
 PENDING, COMPLETED, CANCELLED, EXPIRED = "pending", "completed", "cancelled", "expired"
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 WHAT = "Upload"
+
+log = logging.getLogger("servax.files")
 
 
 async def create_upload(
@@ -101,6 +105,7 @@ async def complete_upload(
     project_id: str,
     upload_id: str,
     body: Mapping[str, Any],
+    answered: Answered = unasked,
     *,
     strict_fields: bool,
 ) -> dict[str, Any]:
@@ -136,20 +141,26 @@ async def complete_upload(
             published = await publish(
                 session, file.id, num_bytes, row.purpose, row.file_expires_after_s
             )
+            answer = upload_body(row, published)
+            await answered(session, answer)
     except BaseException:
         await discard(storage, file.id)
         raise
-    await _remove_blobs(storage, upload_id)
-    return upload_body(row, published)
+    await _tidy(storage, upload_id)
+    return answer
 
 
-async def cancel_upload(storage: Storage, project_id: str, upload_id: str) -> dict[str, Any]:
+async def cancel_upload(
+    storage: Storage, project_id: str, upload_id: str, answered: Answered = unasked
+) -> dict[str, Any]:
     """End an upload without a file. Raises APIError 404, or 400 if it is over."""
     async with storage.database.writing() as session:
         row = await _load_pending(session, project_id, upload_id)
         row.status = CANCELLED
-    await _remove_blobs(storage, upload_id)
-    return upload_body(row)
+        answer = upload_body(row)
+        await answered(session, answer)
+    await _tidy(storage, upload_id)
+    return answer
 
 
 async def sweep_uploads(storage: Storage) -> int:
@@ -253,6 +264,14 @@ async def _bounded(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                 param="data",
             )
         yield piece
+
+
+async def _tidy(storage: Storage, upload_id: str) -> None:
+    """Remove the parts of an upload that is over, whatever becomes of them."""
+    try:
+        await _remove_blobs(storage, upload_id)
+    except StorageError:
+        log.warning("the parts of %s are removed later", upload_id)
 
 
 async def _remove_blobs(storage: Storage, upload_id: str) -> None:

@@ -19,6 +19,7 @@ from api.protocol.responses.conversations import (
 from api.protocol.responses.items import InputItem, stored_form
 from api.protocol.responses.later import refuse_later_items
 from api.protocol.responses.queries import IncludeQuery, ItemsQuery
+from api.services.access.idempotency import Answered, unasked
 from api.services.responses.exchange import Exchange
 from api.services.responses.history import resolved
 from api.services.responses.ids import item_id
@@ -82,14 +83,20 @@ async def remove(exchange: Exchange, conversation_id: str) -> Body:
 
 
 async def add_items(
-    exchange: Exchange, conversation_id: str, body: Mapping[str, Any], query: IncludeQuery
+    exchange: Exchange,
+    conversation_id: str,
+    body: Mapping[str, Any],
+    query: IncludeQuery,
+    answered: Answered = unasked,
 ) -> Body:
     """Put items at its end; a list of those. Raises InvalidParameterError, APIError."""
     request = _read(exchange, body, CreateItemsRequest)
     async with exchange.storage.database.writing() as session:
         row = await _locked(session, exchange, conversation_id)
         added = await append_items(session, row, await _new_items(session, row, request.items))
-    return item_list([included(item, query.include or ()) for item in added], has_more=False)
+        answer = item_list([included(item, query.include or ()) for item in added], has_more=False)
+        await answered(session, answer)
+    return answer
 
 
 async def list_items(exchange: Exchange, conversation_id: str, query: ItemsQuery) -> Body:

@@ -11,6 +11,7 @@ import pytest
 from quart.datastructures import FileStorage
 from sqlalchemy import func, select, update
 
+from api.services.access import idempotency as service
 from api.storage.tables.batches import BatchRow
 from api.storage.tables.chat_completions import ChatCompletionRow
 from api.storage.tables.idempotency import IdempotencyRow
@@ -22,6 +23,7 @@ CHAT = {"messages": [USER], "store": True}
 UPLOAD = {"filename": "f", "purpose": "user_data", "bytes": 1, "mime_type": "text/plain"}
 LINE = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions",
         "body": {"model": "test-model", "messages": [USER]}}  # fmt: skip
+BATCH = {"endpoint": LINE["url"], "completion_window": "24h"}
 CASES = [
     ("/v1/chat/completions", CHAT | {"metadata": {"a": "b"}}, ChatCompletionRow),
     ("/v1/chat/completions", CHAT | {"stream": True}, ChatCompletionRow),
@@ -30,7 +32,7 @@ CASES = [
     ("/v1/responses", {"input": "hi", "background": True}, ResponseRow),
     ("/v1/conversations", {"items": [USER]}, ConversationRow),
     ("/v1/uploads", UPLOAD, UploadRow),
-    ("/v1/batches", {"endpoint": LINE["url"], "completion_window": "24h"}, BatchRow),
+    ("/v1/batches", BATCH, BatchRow),
 ]
 
 
@@ -53,6 +55,12 @@ async def lose_the_answer(storage: Any) -> None:
         await session.execute(update(IdempotencyRow).values(owner="dead", lease_until_ms=0))
 
 
+async def batch_file(client: Any) -> str:
+    files = {"file": FileStorage(io.BytesIO(json.dumps(LINE).encode()), filename="a.jsonl")}
+    file = await client.post("/v1/files", form={"purpose": "batch"}, files=files)
+    return (await file.get_json())["id"]
+
+
 def id_in(data: bytes) -> str:
     return data.partition(b'"id":"')[2].partition(b'"')[0].decode()
 
@@ -60,9 +68,7 @@ def id_in(data: bytes) -> str:
 @pytest.mark.parametrize(("path", "body", "table"), CASES)
 async def test_there_is_one_thing_whose_id_both_attempts_tell(client, storage, path, body, table):
     if path == "/v1/batches":
-        files = {"file": FileStorage(io.BytesIO(json.dumps(LINE).encode()), filename="a.jsonl")}
-        file = await client.post("/v1/files", form={"purpose": "batch"}, files=files)
-        body = body | {"input_file_id": (await file.get_json())["id"]}
+        body = body | {"input_file_id": await batch_file(client)}
     first = await send(client, path, body)
     await lose_the_answer(storage)
     second = await send(client, path, body)
@@ -87,3 +93,79 @@ async def test_a_response_that_failed_makes_room_for_the_next_attempt(client, st
     again = await send(client, "/v1/responses", {"input": "hi", "stream": True})
     assert id_in(first) == id_in(again)
     assert b"response.completed" in again
+
+
+@pytest.fixture
+def killed_before_the_end(monkeypatch):
+    """Whoever answers dies when the work is committed, before the answer is kept by itself."""
+
+    async def die(claim, answer):
+        await claim._end()
+
+    monkeypatch.setattr(service.Claim, "complete", die)
+
+
+async def attempts(client, path, body):
+    """What two attempts get."""
+    headers = {"idempotency-key": "k"}
+    answers = [await client.post(path, json=body, headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[1].headers["idempotent-replayed"] == "true"
+    return [await answer.get_data(as_text=False) for answer in answers]
+
+
+@pytest.mark.usefixtures("killed_before_the_end")
+async def test_items_are_added_to_a_conversation_once(client):
+    made = await (await client.post("/v1/conversations", json={})).get_json()
+    path = f"/v1/conversations/{made['id']}/items"
+    first, second = await attempts(client, path, {"items": [USER, USER]})
+    assert first == second
+    assert json.loads(first)["data"] == (await (await client.get(path)).get_json())["data"][::-1]
+
+
+@pytest.mark.usefixtures("killed_before_the_end")
+@pytest.mark.parametrize("end", ["complete", "cancel"])
+async def test_an_upload_ends_once(client, end):
+    upload = await (await client.post("/v1/uploads", json=UPLOAD)).get_json()
+    path = f"/v1/uploads/{upload['id']}"
+    files = {"data": FileStorage(io.BytesIO(b"x"), filename="part")}
+    part = await (await client.post(f"{path}/parts", files=files, form={})).get_json()
+    body = {"part_ids": [part["id"]]} if end == "complete" else {}
+    first, second = await attempts(client, f"{path}/{end}", body)
+    assert first == second
+    listed = (await (await client.get("/v1/files")).get_json())["data"]
+    assert listed == [file for file in [json.loads(first)["file"]] if file]
+
+
+@pytest.mark.usefixtures("killed_before_the_end")
+async def test_a_batch_is_cancelled_once(client):
+    body = BATCH | {"input_file_id": await batch_file(client)}
+    batch = await (await client.post("/v1/batches", json=body)).get_json()
+    path = f"/v1/batches/{batch['id']}/cancel"
+    first, second = await attempts(client, path, {})
+    assert first == second
+
+
+async def test_what_lost_its_key_to_another_attempt_changes_nothing(client, storage, monkeypatch):
+    made = await (await client.post("/v1/conversations", json={})).get_json()
+    path = f"/v1/conversations/{made['id']}/items"
+    original = service.Claim.answered
+
+    async def late(claim, session, answer):
+        await session.execute(update(IdempotencyRow).values(owner="the other attempt"))
+        await original(claim, session, answer)
+
+    monkeypatch.setattr(service.Claim, "answered", late)
+    answer = await client.post(path, json={"items": [USER]}, headers={"idempotency-key": "k"})
+    assert answer.status_code == 409
+    assert (await (await client.get(path)).get_json())["data"] == []
+
+
+async def test_an_answer_kept_with_the_work_names_unknown_fields_as_the_first_did(client):
+    made = await (await client.post("/v1/conversations", json={})).get_json()
+    path = f"/v1/conversations/{made['id']}/items"
+    body, headers = {"items": [USER], "unheard": 1}, {"idempotency-key": "k"}
+    first, second = [await client.post(path, json=body, headers=headers) for _ in range(2)]
+    assert "unheard" in first.headers["warning"]
+    assert second.headers["warning"] == first.headers["warning"]
+    assert second.headers["idempotent-replayed"] == "true"

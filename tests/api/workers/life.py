@@ -27,6 +27,8 @@ REPEATABLE: dict[str, Any] = {
     },
 }  # fmt: skip
 """Bodies by path, sent with an `Idempotency-Key`: each makes one thing."""
+NUM_REPEATED_ITEMS = 3
+"""Of the conversation of these, and those added to it."""
 
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -60,6 +62,14 @@ class Stream:
 
 
 @dataclasses.dataclass
+class Repeatable:
+    """A request with an `Idempotency-Key`, and what it was answered."""
+
+    body: Json
+    answer: bytes | None = None
+
+
+@dataclasses.dataclass
 class Told:
     """What a client knows. Nothing of it may be missing later."""
 
@@ -72,7 +82,7 @@ class Told:
     items: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     background: list[str] = dataclasses.field(default_factory=list)
     streams: list[Stream] = dataclasses.field(default_factory=list)
-    repeatable: dict[str, bytes | None] = dataclasses.field(default_factory=dict)
+    repeatable: dict[str, Repeatable] = dataclasses.field(default_factory=dict)
     usages: list[tuple[int, int]] = dataclasses.field(default_factory=list)
     """Prompt and generated tokens of answers."""
 
@@ -259,17 +269,29 @@ class Life:
         self.told.bodies[path] = await self.ended(path)
 
     async def repeat(self) -> None:
-        for path in REPEATABLE:
-            self.told.repeatable[path] = None
-            answer = self.told.repeatable[path] = await self.once(path)
-            if "usage" in json.loads(answer):
-                self.told.usage(json.loads(answer))
+        made = {path: await self.once(path, body) for path, body in REPEATABLE.items()}
+        conversation_id, upload_id = made["/v1/conversations"]["id"], made["/v1/uploads"]["id"]
+        await self.once(f"/v1/conversations/{conversation_id}/items", {"items": [USER, USER]})
+        self.told.uploads[upload_id] = {}
+        await self.add_part(upload_id, b"x")
+        parts = {"part_ids": list(self.told.uploads.pop(upload_id))}
+        whole = await self.once(f"/v1/uploads/{upload_id}/complete", parts)
+        self.told.files[whole["file"]["id"]] = b"x"
 
-    async def once(self, path: str) -> bytes:
+    async def once(self, path: str, body: Json) -> Json:
+        """The answer to a request that may be sent again."""
+        request = self.told.repeatable[path] = Repeatable(body)
+        request.answer = await self.again(path, request)
+        made: Json = json.loads(request.answer)
+        if "usage" in made:
+            self.told.usage(made)
+        return made
+
+    async def again(self, path: str, request: Repeatable) -> bytes:
         """Sent again while the one that was killed may still be at it."""
         headers = {"idempotency-key": path}
         while True:
-            answer = await self.send("POST", path, json=REPEATABLE[path], headers=headers)
+            answer = await self.send("POST", path, json=request.body, headers=headers)
             if answer.status_code != 409:
                 assert answer.status_code == 200, answer.text
                 return answer.content
@@ -388,5 +410,9 @@ class Verification(Life):
             assert rest.is_whole, "a client that was cut off hears how it ended"
 
     async def verify_repeatable(self) -> None:
-        for path, answer in self.told.repeatable.items():
-            assert await self.once(path) == (answer or await self.once(path))
+        for path, request in self.told.repeatable.items():
+            answer = await self.again(path, request)
+            assert answer == (request.answer or await self.again(path, request))
+            if path.endswith("/items"):
+                page = await self.ask("GET", path)
+                assert len(page["data"]) == NUM_REPEATED_ITEMS

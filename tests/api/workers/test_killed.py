@@ -56,7 +56,8 @@ TRANSACTIONS = {
     "idempotency": (
         "idempotency.claim", "stored_chat.keep", "idempotency.complete",
         "responses.recorder.finish", "responses.conversations.create",
-        "files.uploads.create_upload",
+        "files.uploads.create_upload", "responses.conversations.add_items",
+        "files.uploads.complete_upload",
     ),
 }  # fmt: skip
 """Who writes to the database, in which part of a client's life."""
