@@ -35,7 +35,7 @@ TRANSACTIONS = {
         "files.create.begin_file", "files.create.finish_file", "batches.service.create_batch",
         "workers.runner._claim", "workers.batches.kind._validate",
         "workers.batches.running.keep_results", "workers.batches.kind._finish",
-        "workers.batches.finishing.finish", "workers.runner._let_go", "usage.write",
+        "workers.batches.finishing.finish", "workers.runner._let_go", "access.usage.write",
     ),
     "response batch": ("responses.recorder.finish",),
     "file": ("files.remove.delete_file", "files.remove._remove"),
@@ -49,12 +49,12 @@ TRANSACTIONS = {
         "responses.conversations.create", "responses.conversations.add_items",
         "responses.recorder.finish", "responses.retrieval.delete_response",
     ),
-    "stored chat": ("stored_chat.keep", "stored_chat.update", "stored_chat.remove"),
+    "stored chat": ("chat.stored.keep", "chat.stored.update", "chat.stored.remove"),
     "stream": ("responses.recorder._begin", "responses.recorder.finish"),
     "background stream": ("responses.background.enqueue", "workers.responses._write"),
     "background": ("responses.background.enqueue", "workers.responses._write"),
     "idempotency": (
-        "idempotency.claim", "stored_chat.keep", "idempotency.complete",
+        "access.idempotency.claim", "chat.stored.keep", "access.idempotency.complete",
         "responses.recorder.finish", "responses.conversations.create",
         "files.uploads.create_upload", "responses.conversations.add_items",
         "files.uploads.complete_upload",
@@ -79,8 +79,8 @@ POINTS: list[Point] = [
 ]  # fmt: skip
 
 NOW_AND_THEN = {
-    "workers.job.beat", "responses.recorder._beat", "idempotency._renew",
-    "idempotency.delete_expired",
+    "workers.job.beat", "responses.recorder._beat", "access.idempotency._renew",
+    "access.idempotency.delete_expired",
 }  # fmt: skip
 """They keep leases and clean up; random points find them."""
 
@@ -92,11 +92,11 @@ QUICK: list[Point] = [
     ("chat batch", "workers.batches.finishing.finish", "before commit"),
     ("upload", "files.uploads.complete_upload", "after blob"),
     ("conversation", "responses.recorder.finish", "before commit"),
-    ("stored chat", "stored_chat.update", "before commit"),
+    ("stored chat", "chat.stored.update", "before commit"),
     ("stream", "responses.recorder._begin", "after commit"),
     ("background", "responses.background.enqueue", "after commit"),
     ("background stream", "workers.responses._write", "before commit"),
-    ("idempotency", "stored_chat.keep", "after commit"),
+    ("idempotency", "chat.stored.keep", "after commit"),
 ]
 """One of each kind, for every run of the tests."""
 
