@@ -15,61 +15,64 @@ from engine.errors import InvalidParameterError
 Neutral = tuple[Any, ...]
 """Values of a field that ask for nothing beyond what happens anyway."""
 
-_OFF: Neutral = (None, False, [], {}, "")
-_NULL: Neutral = (None,)
+NULL: Neutral = (None,)
+FLAG: Neutral = (None, False)
+LIST: Neutral = (None, [])
+OBJECT: Neutral = (None, {})
+"""By the type of a field: what is empty in another way is the wrong type, and is not passed over."""
 
 _BOTH: dict[str, Neutral] = {
-    "watermarking": _OFF,
-    "media_io_kwargs": _OFF,
-    "mm_processor_kwargs": _OFF,
+    "watermarking": FLAG,
+    "media_io_kwargs": OBJECT,
+    "mm_processor_kwargs": OBJECT,
     "mm_payload": (None, "tensors", "none"),
-    "return_mm_kwargs": _OFF,
-    "return_weight_versions": _OFF,
+    "return_mm_kwargs": FLAG,
+    "return_weight_versions": FLAG,
     "routed_experts_prompt_start": (None, 0),
-    "return_token_offsets": _OFF,
-    "kv_transfer_params": _OFF,
-    "ec_transfer_params": _OFF,
-    "vllm_xargs": _OFF,
+    "return_token_offsets": FLAG,
+    "kv_transfer_params": OBJECT,
+    "ec_transfer_params": OBJECT,
+    "vllm_xargs": OBJECT,
 }
 
 CHAT: dict[str, Neutral] = _BOTH | {
-    "prompt_embeds": _OFF,
+    "prompt_embeds": LIST,
     "modalities": (None, ["text"]),
-    "audio": _NULL,
-    "prediction": _NULL,
-    "web_search_options": _NULL,
-    "moderation": _NULL,
-    "prompt_cache_options": _OFF,
-    "suffix": _OFF,
+    "audio": NULL,
+    "prediction": NULL,
+    "web_search_options": NULL,
+    "moderation": NULL,
+    "prompt_cache_options": OBJECT,
+    "suffix": (None, ""),
 }
 
 COMPLETIONS: dict[str, Neutral] = _BOTH | {
-    "store": _OFF,
+    "store": FLAG,
 }
 
 TOKENIZE: dict[str, Neutral] = {
-    "media_io_kwargs": _OFF,
-    "mm_processor_kwargs": _OFF,
+    "media_io_kwargs": OBJECT,
+    "mm_processor_kwargs": OBJECT,
 }
 
 ANTHROPIC: dict[str, Neutral] = {
-    "container": _OFF,
-    "context_management": _OFF,
-    "mcp_servers": _OFF,
-    "inference_geo": _OFF,
+    "container": NULL,
+    "context_management": OBJECT,
+    "mcp_servers": LIST,
+    "inference_geo": NULL,
     "mm_payload": (None, "tensors", "none"),
-    "return_mm_kwargs": _OFF,
-    "watermarking": _OFF,
-    "kv_transfer_params": _OFF,
-    "ec_transfer_params": _OFF,
-    "vllm_xargs": _OFF,
+    "return_mm_kwargs": FLAG,
+    "watermarking": FLAG,
+    "kv_transfer_params": OBJECT,
+    "ec_transfer_params": OBJECT,
+    "vllm_xargs": OBJECT,
 }
 
 GENERATE: dict[str, Neutral] = {
-    "features": _OFF,
-    "content_parts": _OFF,
-    "kv_transfer_params": _OFF,
-    "ec_transfer_params": _OFF,
+    "features": OBJECT,
+    "content_parts": LIST,
+    "kv_transfer_params": OBJECT,
+    "ec_transfer_params": OBJECT,
 }
 
 GENERATE_SAMPLING: dict[str, Neutral] = {
@@ -77,9 +80,9 @@ GENERATE_SAMPLING: dict[str, Neutral] = {
     "detokenize": (None, True, False),
     "skip_clone": (None, True, False),
     "flat_logprobs": (None, False),
-    "extra_args": _OFF,
-    "logits_processors": _OFF,
-    "watermarking": _OFF,
+    "extra_args": OBJECT,
+    "logits_processors": LIST,
+    "watermarking": FLAG,
 }
 
 _NOT_YET = "is not supported by this version of the server"

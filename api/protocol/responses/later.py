@@ -5,33 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from api.protocol.later_fields import CHAT, refuse_later_fields
+from api.protocol.later_fields import CHAT, FLAG, LIST, NULL, OBJECT, Neutral, refuse_later_fields
 from api.protocol.responses.mcp import LATER
 from engine.errors import InvalidParameterError
 
-_OFF: tuple[Any, ...] = (None, False, [], {}, "")
-_NULL: tuple[Any, ...] = (None,)
-
-RESPONSES: dict[str, tuple[Any, ...]] = {
-    "prompt": _NULL,
-    "moderation": _NULL,
-    "context_management": _OFF,
-    "prompt_cache_options": _OFF,
-    "access_programs": _OFF,
-    "background_options": _OFF,
-    "image": _OFF,
-    "personality": _NULL,
-    "watermarking": _OFF,
-    "media_io_kwargs": _OFF,
-    "mm_processor_kwargs": _OFF,
+RESPONSES: dict[str, Neutral] = {
+    "prompt": NULL,
+    "moderation": NULL,
+    "context_management": LIST,
+    "prompt_cache_options": OBJECT,
+    "access_programs": OBJECT,
+    "background_options": OBJECT,
+    "image": OBJECT,
+    "personality": NULL,
+    "watermarking": FLAG,
+    "media_io_kwargs": OBJECT,
+    "mm_processor_kwargs": OBJECT,
     "mm_payload": CHAT["mm_payload"],
-    "return_mm_kwargs": _OFF,
-    "kv_transfer_params": _OFF,
-    "ec_transfer_params": _OFF,
-    "vllm_xargs": _OFF,
+    "return_mm_kwargs": FLAG,
+    "kv_transfer_params": OBJECT,
+    "ec_transfer_params": OBJECT,
+    "vllm_xargs": OBJECT,
 }
 
-REASONING: dict[str, tuple[Any, ...]] = {
+REASONING: dict[str, Neutral] = {
     "context": (None, "auto"),
     "mode": (None, "standard"),
 }
@@ -80,9 +77,7 @@ def refuse_later_items(items: Any, path: str) -> None:
                 _refuse_kind(part, PARTS, f"{path}[{index}].{field}[{part_index}].type")
 
 
-def _refuse_members(
-    value: Mapping[str, Any], table: Mapping[str, tuple[Any, ...]], path: str
-) -> None:
+def _refuse_members(value: Mapping[str, Any], table: Mapping[str, Neutral], path: str) -> None:
     try:
         refuse_later_fields(value, table)
     except InvalidParameterError as error:

@@ -8,7 +8,17 @@ import pytest
 
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.completions import CompletionRequest
-from api.protocol.later_fields import CHAT, COMPLETIONS, refuse_later_fields, refuse_media
+from api.protocol.later_fields import (
+    ANTHROPIC,
+    CHAT,
+    COMPLETIONS,
+    GENERATE,
+    GENERATE_SAMPLING,
+    TOKENIZE,
+    refuse_later_fields,
+    refuse_media,
+)
+from api.protocol.responses.later import RESPONSES
 from engine.errors import InvalidParameterError
 
 
@@ -20,6 +30,27 @@ def test_every_value_but_the_neutral_ones_is_refused(table: dict[str, tuple[Any,
         with pytest.raises(InvalidParameterError, match=f"'{name}'") as caught:
             refuse_later_fields({name: {"something": "else"}}, table)
         assert (caught.value.param, caught.value.code) == (name, "unsupported_parameter")
+
+
+EMPTY = (False, 0, "", [], {})
+TABLES = (CHAT, COMPLETIONS, TOKENIZE, ANTHROPIC, GENERATE, GENERATE_SAMPLING, RESPONSES)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_what_is_empty_passes_only_in_the_type_of_the_field(
+    table: dict[str, tuple[Any, ...]],
+) -> None:
+    for name in table:
+        kinds = {type(value) for value in EMPTY if _passes({name: value}, table)}
+        assert len(kinds) <= 1, (name, kinds)
+
+
+def _passes(body: dict[str, Any], table: dict[str, tuple[Any, ...]]) -> bool:
+    try:
+        refuse_later_fields(body, table)
+    except InvalidParameterError:
+        return False
+    return True
 
 
 def test_no_field_is_both_honoured_and_refused() -> None:
