@@ -11,8 +11,12 @@ Ids = Annotated[list[int], pydantic.Field(fail_fast=True)]
 TokenId = Annotated[int, pydantic.Field(ge=0, le=2**63 - 1)]
 TokenIds = Annotated[list[TokenId], pydantic.Field(fail_fast=True)]
 StopField = str | Texts | None
-Metadata = dict[
-    Annotated[str, pydantic.Field(max_length=64)], Annotated[str, pydantic.Field(max_length=512)]
+Metadata = Annotated[
+    dict[
+        Annotated[str, pydantic.Field(max_length=64)],
+        Annotated[str, pydantic.Field(max_length=512)],
+    ],
+    pydantic.Field(max_length=16),
 ]
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
 

@@ -28,7 +28,7 @@ class CreateBatchRequest(RequestModel):
     input_file_id: Annotated[str, pydantic.Field(min_length=1, max_length=128)]
     endpoint: BatchEndpoint
     completion_window: Literal["24h"]
-    metadata: Annotated[Metadata, pydantic.Field(max_length=16)] | None = None
+    metadata: Metadata | None = None
     output_expires_after: ExpiresAfter | None = None
 
 

@@ -28,7 +28,7 @@ class ChatFields(GenerationFields, StructuredFields):
     max_completion_tokens: int | None = None
     logprobs: bool | None = False
     top_logprobs: int | None = None
-    metadata: Annotated[Metadata, pydantic.Field(max_length=16)] | None = None
+    metadata: Metadata | None = None
     service_tier: ServiceTier | None = None
     store: bool | None = False
     safety_identifier: Annotated[str, pydantic.Field(max_length=64)] | None = None

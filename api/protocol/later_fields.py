@@ -19,7 +19,7 @@ NULL: Neutral = (None,)
 FLAG: Neutral = (None, False)
 LIST: Neutral = (None, [])
 OBJECT: Neutral = (None, {})
-"""By the type of a field: what is empty in another way is the wrong type, and is not passed over."""
+"""By the type of a field: what is empty in another way has the wrong type, and does not pass."""
 
 _BOTH: dict[str, Neutral] = {
     "watermarking": FLAG,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pydantic
 
@@ -13,7 +13,7 @@ from api.protocol.chat import ChatCompletionResponse
 class UpdateChatCompletionRequest(RequestModel):
     """The body of POST /v1/chat/completions/{completion_id}: all metadata there will be."""
 
-    metadata: Annotated[Metadata, pydantic.Field(max_length=16)] | None
+    metadata: Metadata | None
 
 
 class ChatCompletionList(pydantic.BaseModel):

@@ -12,20 +12,19 @@ from api.protocol.responses.items import InputItem
 MAX_NEW_ITEMS = 20
 
 NewItems = Annotated[list[InputItem], pydantic.Field(max_length=MAX_NEW_ITEMS)]
-Tags = Annotated[Metadata, pydantic.Field(max_length=16)]
 
 
 class CreateConversationRequest(RequestModel):
     """The body of POST /v1/conversations."""
 
-    metadata: Tags | None = None
+    metadata: Metadata | None = None
     items: NewItems | None = None
 
 
 class UpdateConversationRequest(RequestModel):
     """The body of POST /v1/conversations/{conversation_id}: all metadata there will be."""
 
-    metadata: Tags | None
+    metadata: Metadata | None
 
 
 class CreateItemsRequest(RequestModel):

@@ -152,7 +152,7 @@ class ResponsesRequest(PromptFields, SamplingOfVLLM):
     stream_options: ResponseStreamOptions | None = None
     store: bool | None = True
     background: bool | None = False
-    metadata: Annotated[Metadata, pydantic.Field(max_length=16)] | None = None
+    metadata: Metadata | None = None
     service_tier: ServiceTier | None = None
     user: str | None = None
     safety_identifier: Annotated[str, pydantic.Field(max_length=64)] | None = None

@@ -7,11 +7,17 @@ from typing import Any
 import pytest
 
 from api.protocol.anthropic import MessagesRequest
+from api.protocol.batches import CreateBatchRequest
 from api.protocol.chat import BatchChatCompletionRequest, ChatCompletionRequest
 from api.protocol.completions import CompletionRequest
 from api.protocol.generate import GenerateTokensRequest
 from api.protocol.parse import parse_body
+from api.protocol.responses.conversations import (
+    CreateConversationRequest,
+    UpdateConversationRequest,
+)
 from api.protocol.responses.request import ResponsesRequest
+from api.protocol.stored_chat import UpdateChatCompletionRequest
 from api.protocol.tokenize import DetokenizeRequest
 from api.protocol.unknown import MAX_NAMES
 from engine.errors import InvalidParameterError
@@ -64,9 +70,9 @@ CASES: list[tuple[type[Any], dict[str, Any], str, str]] = [
     ),
     (
         ChatCompletionRequest,
-        chat(metadata={str(i): "" for i in range(17)}),
-        "metadata",
-        "array_above_max_length",
+        chat(metadata={"Any_Name": "b" * 513}),
+        "metadata.Any_Name",
+        "string_above_max_length",
     ),
     (
         ChatCompletionRequest,
@@ -100,6 +106,44 @@ def test_a_wrong_shape_is_told_by_path_and_code(
     with pytest.raises(InvalidParameterError) as caught:
         parse_body(model, body, strict_fields=False)
     assert (caught.value.param, caught.value.code) == (param, code)
+
+
+METADATA: list[tuple[dict[str, str], str, str, str]] = [
+    ({str(i): "" for i in range(17)}, "metadata", "object_above_max_properties",
+     "Invalid 'metadata': too many properties. Expected an object with at most 16 properties, but "
+     "got an object with 17 properties instead."),
+    ({"K" * 65: ""}, f"metadata.{'K' * 65}", "property_name_above_max_length",
+     f"Invalid property name in 'metadata': '{'K' * 65}' is too long. Expected a string with "
+     "maximum length 64, but got a string with length 65 instead."),
+    ({"a": "b" * 513}, "metadata.a", "string_above_max_length",
+     "Invalid 'metadata.a': string too long. Expected a string with maximum length 512, but got a "
+     "string with length 513 instead."),
+]  # fmt: skip
+BATCH = {"input_file_id": "f", "endpoint": "/v1/completions", "completion_window": "24h"}
+WITH_METADATA: list[tuple[type[Any], dict[str, Any]]] = [
+    (ChatCompletionRequest, chat()),
+    (ResponsesRequest, {"input": "x"}),
+    (CreateBatchRequest, BATCH),
+    (CreateConversationRequest, {}),
+    (UpdateConversationRequest, {}),
+    (UpdateChatCompletionRequest, {}),
+]
+
+
+@pytest.mark.parametrize(("metadata", "param", "code", "message"), METADATA)
+@pytest.mark.parametrize(("model", "body"), WITH_METADATA)
+def test_limits_of_metadata_are_told_as_openai_does(
+    model: type[Any],
+    body: dict[str, Any],
+    metadata: dict[str, str],
+    param: str,
+    code: str,
+    message: str,
+) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        parse_body(model, {**body, "metadata": metadata}, strict_fields=False)
+    assert (caught.value.param, caught.value.code) == (param, code)
+    assert str(caught.value) == message
 
 
 def test_whole_numbers_are_fine_decimals() -> None:
