@@ -8,6 +8,7 @@ lines. The output takes its name only when it is whole.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import collections
 import dataclasses
 import http
@@ -108,6 +109,8 @@ async def run_batch(
         with batch.input_path.open("rb") as source, _whole_or_none(batch.output_path) as sink:
             async with _client(batch.choices, start_engine, load_text) as (client, num_at_once):
                 settings = batch.choices.server
+                if source.peek(3).startswith(codecs.BOM_UTF8):
+                    source.read(len(codecs.BOM_UTF8))
                 lines = (line for line in source if line.strip())
                 tasks = (asyncio.create_task(answer_line(one, client, settings)) for one in lines)
                 await _write_all(tasks, sink, num_at_once, report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from api.batch_lines import MAX_LINE_BYTES, BatchRequest, LineError, parse_line
@@ -45,19 +46,25 @@ async def input_lines(storage: Storage, batch: BatchRow) -> AsyncGenerator[Line]
 
 
 async def split_lines(pieces: AsyncIterator[bytes]) -> AsyncGenerator[Line]:
-    """Lines that are not blank. One that is too long is cut, one byte over the limit."""
+    """Lines that are not blank, without the mark of UTF-8 that some editors begin a file with. One
+    that is too long is cut, one byte over the limit."""
     index, rest = 0, bytearray()
     async for piece in pieces:
         parts = piece.split(b"\n")
         for part in parts[:-1]:
             rest += part[: MAX_LINE_BYTES + 1 - len(rest)]
-            if rest.strip():
-                yield index, bytes(rest)
+            if line := _told(index, rest):
+                yield index, line
             index += 1
             rest.clear()
         rest += parts[-1][: MAX_LINE_BYTES + 1 - len(rest)]
-    if rest.strip():
-        yield index, bytes(rest)
+    if line := _told(index, rest):
+        yield index, line
+
+
+def _told(index: int, line: bytearray) -> bytes:
+    told = bytes(line).removeprefix(codecs.BOM_UTF8) if index == 0 else bytes(line)
+    return told if told.strip() else b""
 
 
 async def parse(line: bytes, endpoint: str, *, strict_fields: bool) -> BatchRequest:

@@ -47,7 +47,7 @@ def test_a_file_is_answered_in_its_order_and_bad_lines_have_their_errors(tmp_pat
         line("last", prompt="servax", max_tokens=1, foo=1)[:-1] + ', "priority": 2}',
     ]  # fmt: skip
     source, sink = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    source.write_text("\n".join(lines) + "\n\n")
+    source.write_text("\n".join(lines) + "\n\n", encoding="utf-8-sig")
     command = [sys.executable, "-m", "api.cli", "run-batch", "-i", str(source), "-o", str(sink)]
     run = subprocess.run(
         [*command, "--max-num-seqs", "4"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import io
 import json
 
@@ -200,6 +201,8 @@ async def test_a_line_that_is_refused_goes_to_the_error_file_with_its_envelope(w
 
 BAD_LINES = [
     (b"not json\n", "invalid_json", None, 1),
+    (json.dumps(line("a")).encode("utf-16"), "invalid_json", None, 1),
+    (jsonl(line("a")) + codecs.BOM_UTF8 + jsonl(line("b")), "invalid_json", None, 2),
     (b"\n\n[]\n", "invalid_type", None, 3),
     (jsonl(line("a"), line("a")), "duplicate_custom_id", "custom_id", 2),
     (jsonl(line("a"), line("b", COMPLETIONS)), "unsupported_value", "url", 2),
@@ -210,6 +213,7 @@ BAD_LINES = [
     (jsonl(line("a", stream=True)), "unsupported_parameter", "stream", 1),
     (jsonl(line("x" * 600)), "invalid_value", "custom_id", 1),
     (b"", "empty_file", None, None),
+    (codecs.BOM_UTF8, "empty_file", None, None),
 ]
 
 
@@ -465,9 +469,15 @@ async def test_batches_are_listed_in_pages(world):
     assert (status, answer["error"]["param"]) == (400, "after")
 
 
+async def test_a_file_may_begin_with_the_mark_of_utf_8(world):
+    world.hire()
+    done = await world.ended(await world.create(codecs.BOM_UTF8 + jsonl(line("a"), line("b"))))
+    assert (done["status"], done["request_counts"]["completed"]) == ("completed", 2)
+
+
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 async def test_lines_are_the_same_however_the_file_comes_in_pieces(size):
-    data = b"one\n\n  \ntwo\r\nthree"
+    data = codecs.BOM_UTF8 + b"one\n\n  \ntwo\r\nthree"
 
     async def pieces():
         for start in range(0, len(data), size):
