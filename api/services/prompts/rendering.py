@@ -138,8 +138,7 @@ def _apply(
 ) -> str:
     content_format = context.settings.chat_template_content_format
     messages = [
-        template_message(message, template, f"messages[{index}]", content_format)
-        for index, message in enumerate(request.messages or ())
+        template_message(message, template, content_format) for message in request.messages or ()
     ]
     documents = request.documents if isinstance(request, ChatCompletionRequest) else None
     if request.continue_final_message and request.add_generation_prompt:

@@ -8,12 +8,11 @@ from typing import Any, cast
 from api.parsers.tool_spec import CUSTOM_INPUT
 from api.protocol.messages import FunctionToolCall, Message, ToolCall
 from api.settings import ContentFormat
-from engine.errors import InvalidParameterError
 from engine.text.chat_template import ChatTemplate
 
 
 def template_message(
-    message: Message, template: ChatTemplate, path: str, content_format: ContentFormat = "auto"
+    message: Message, template: ChatTemplate, content_format: ContentFormat = "auto"
 ) -> dict[str, Any]:
     """One message in the shape the template reads, or that the operator says it reads."""
     shaped: dict[str, Any] = {"role": _template_role(message.role, template)}
@@ -25,14 +24,9 @@ def template_message(
     reasoning = message.reasoning or message.reasoning_content
     if reasoning is not None:
         shaped |= {"reasoning": reasoning, "reasoning_content": reasoning}
-    calls = [
-        _call(call, f"{path}.tool_calls[{index}]")
-        for index, call in enumerate(message.tool_calls or ())
-    ]
+    calls = [_call(call) for call in message.tool_calls or ()]
     if message.function_call is not None:
-        calls.append(
-            _call(FunctionToolCall(function=message.function_call), f"{path}.function_call")
-        )
+        calls.append(_call(FunctionToolCall(function=message.function_call)))
     return shaped | ({"tool_calls": calls} if calls else {})
 
 
@@ -52,10 +46,10 @@ def _template_content(
     return "\n".join(texts)
 
 
-def _call(call: ToolCall, path: str) -> dict[str, Any]:
+def _call(call: ToolCall) -> dict[str, Any]:
     """A call as templates read it; that of a custom tool has its input as the one argument."""
     if isinstance(call, FunctionToolCall):
-        arguments = _arguments(call.function.arguments, path)
+        arguments = _arguments(call.function.arguments)
         function = {"name": call.function.name, "arguments": arguments}
     else:
         function = {"name": call.custom.name, "arguments": {CUSTOM_INPUT: call.custom.input}}
@@ -63,13 +57,16 @@ def _call(call: ToolCall, path: str) -> dict[str, Any]:
     return {"id": call.id, **shaped} if call.id else shaped
 
 
-def _arguments(text: str, path: str) -> dict[str, Any]:
-    """Templates want a call's arguments as an object."""
+def _arguments(text: str) -> dict[str, Any]:
+    """Templates want a call's arguments as an object.
+
+    What the model once wrote stays in its conversation for good, also where it is no object: told
+    as a custom tool's input is, the model sees it, and the conversation goes on.
+    """
     try:
         value = json.loads(text or "{}")
     except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        message = f"Invalid '{path}': the arguments are not a JSON object."
-        raise InvalidParameterError(message, param=path)
-    return cast(dict[str, Any], value)
+        return {CUSTOM_INPUT: text}
+    if value is None:
+        return {}
+    return cast(dict[str, Any], value) if isinstance(value, dict) else {CUSTOM_INPUT: text}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -65,6 +66,27 @@ async def test_earlier_calls_of_every_kind_have_objects_as_arguments(speaking: A
     assert '"arguments": {"x": 1}' in text
     assert '"name": "c", "arguments": {"input": "aa"}' in text
     assert '"name": "g", "arguments": {}' in text
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ('{"x": ', {"input": '{"x": '}),
+        ("[1]", {"input": "[1]"}),
+        ("null", {}),
+    ],
+)
+async def test_arguments_that_are_no_object_are_told_as_they_were_written(
+    speaking: Any, written: str, shown: dict[str, Any]
+) -> None:
+    function = {"name": "f", "arguments": written}
+    call = {"id": "1", "type": "function", "function": function}
+    messages = [
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "assistant", "function_call": function},
+    ]
+    text = await prompt(speaking(template=TEMPLATE), messages=messages)
+    assert text.count(f'"arguments": {json.dumps(shown)}') == 2
 
 
 async def test_a_template_without_tools_refuses_them(speaking: Any) -> None:
