@@ -41,7 +41,7 @@ class Holding:
         self._history = history
 
     async def after(
-        self, snapshot: Snapshot, calls: Sequence[Item]
+        self, snapshot: Snapshot, calls: Sequence[Item], left: int | None
     ) -> AsyncGenerator[Round | None, None]:
         """None as a sign of life now and then; at last the next round, unless it is too late.
 
@@ -59,7 +59,7 @@ class Holding:
                 told_s = now_s
                 yield None
             await asyncio.sleep(POLL_S)
-        yield await self._round(snapshot, calls, outputs)
+        yield await self._round(snapshot, calls, left, outputs)
 
     async def _show(self, snapshot: Snapshot) -> None:
         """Who asks for the response sees the calls that it waits for."""
@@ -77,7 +77,11 @@ class Holding:
         return row.outputs if is_complete else None
 
     async def _round(
-        self, snapshot: Snapshot, calls: Sequence[Item], outputs: dict[str, Any]
+        self,
+        snapshot: Snapshot,
+        calls: Sequence[Item],
+        left: int | None,
+        outputs: dict[str, Any],
     ) -> Round:
         made = snapshot["output"]
         items = answers(snapshot["id"], calls, outputs, first=len(made))
@@ -89,6 +93,7 @@ class Holding:
             items=[*self._history.items, *map(Placed, later)],
             response_id=snapshot["id"],
             num_before=len(made),
+            left=left,
         )
         return Round(items=items, chat=job.chat)
 

@@ -45,9 +45,10 @@ class Between(Protocol):
     """Answers calls, so that the response goes on."""
 
     def after(
-        self, snapshot: Snapshot, calls: Sequence[Item]
+        self, snapshot: Snapshot, calls: Sequence[Item], left: int | None
     ) -> AsyncGenerator[Round | None, None]:
-        """None for as long as nothing has come; then the next round, or the end without one."""
+        """None for as long as nothing has come; then the next round, of `left` tokens at most, or
+        the end without one."""
         ...
 
 

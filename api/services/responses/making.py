@@ -25,7 +25,7 @@ from api.services.responses.ids import call_ids
 from api.services.responses.job import ResponseJob
 from api.services.responses.mcp.asked import verify_servers
 from api.services.responses.mcp.toolbox import EMPTY, Toolbox
-from api.services.responses.truncation import fitting
+from api.services.responses.truncation import fitting, within_room
 from api.services.responses.wording import spell
 from api.storage import ids
 from engine.errors import InvalidParameterError
@@ -105,6 +105,7 @@ async def make_job(
     response_id: str,
     created_at: int | None = None,
     num_before: int = 0,
+    left: int | None = None,
     toolbox: Toolbox = EMPTY,
 ) -> ResponseJob:
     """Check and render.
@@ -113,6 +114,7 @@ async def make_job(
         items: the conversation, with what the request adds.
         created_at: of a response that was begun before.
         num_before: items of its output that there are already.
+        left: what earlier turns left of `max_output_tokens`, for a turn after what tools gave.
         toolbox: tools of servers.
 
     Raises:
@@ -126,19 +128,32 @@ async def make_job(
     )
     run = token_by_token(context.engine.generate) if request.wants_logprobs else None
 
-    async def attempt(kept: Sequence[Placed]) -> ChatJob:
-        chat = _chat_request(chat_body(request, body, kept, toolbox))
-        return await prepare(context, chat, None, identity=identity, run=run)
+    async def turn(limit: int | None) -> ChatJob:
+        async def attempt(kept: Sequence[Placed]) -> ChatJob:
+            fields = chat_body(request, body, kept, toolbox) | _limits(body, limit)
+            chat = _chat_request(fields)
+            return await prepare(context, chat, None, identity=identity, run=run)
+
+        is_cut = request.truncation == "auto"
+        return await (fitting(attempt, items) if is_cut else attempt(items))
 
     with naming(spell):
-        is_cut = request.truncation == "auto"
-        chat = await (fitting(attempt, items) if is_cut else attempt(items))
+        chat = await (turn(None) if left is None else within_room(turn, left))
     return ResponseJob(
         response_id=response_id,
         created_at=identity.created,
         request=request,
         chat=_with_own_ids(chat, response_id, num_before),
     )
+
+
+def _limits(body: Mapping[str, Any], limit: int | None) -> dict[str, int]:
+    """The limits of one turn among several."""
+    if limit is None:
+        return {}
+    least = body.get("min_tokens")
+    bounded = {} if least is None else {"min_tokens": min(least, limit)}
+    return bounded | {"max_completion_tokens": limit}
 
 
 def _chat_request(body: dict[str, Any]) -> ChatCompletionRequest:

@@ -25,7 +25,7 @@ from api.services.responses.open_items import Event, Item, ItemStyle
 from api.services.responses.said import Said
 from api.services.responses.snapshot import Snapshot, settings_of, usage_body
 from api.services.responses.writer import OutputWriter
-from engine.errors import EngineDiedError, OverloadedError, SuspendedError
+from engine.errors import ContextLengthError, EngineDiedError, OverloadedError, SuspendedError
 
 Ready = list[tuple[int, OutputChunk]]
 Chunks = AsyncGenerator[Ready, None]
@@ -34,7 +34,10 @@ Batches = AsyncGenerator[Iterator[Event], None]
 TRANSIENT = (EngineDiedError, OverloadedError, SuspendedError)
 """Failures after which a response can be made again."""
 
-INCOMPLETE = {"length": "max_output_tokens", "repetition": "repetition_detected"}
+NO_ROOM = "max_output_tokens"
+"""OpenAI's reason for an answer that reached its bound, or the end of the model's context."""
+
+INCOMPLETE = {"length": NO_ROOM, "repetition": "repetition_detected"}
 """Reasons for which an answer is not complete, by what ended it."""
 
 ENDED_BY_OPERATOR = APIError(
@@ -117,6 +120,9 @@ class ResponseRun:
             async for events in answer:
                 yield events
         while self._calls:
+            if self._left() == 0:
+                yield self._numbered(self._end("incomplete", NO_ROOM))
+                return
             if self._servers is not None:
                 async with contextlib.aclosing(self._next_turn()) as answer:
                     async for events in answer:
@@ -138,7 +144,14 @@ class ResponseRun:
 
     def _waiting(self) -> AsyncGenerator[Round | None, None]:
         assert self._between is not None
-        return self._between.after(self.snapshot("in_progress"), self._calls)
+        return self._between.after(self.snapshot("in_progress"), self._calls, self._left())
+
+    def _left(self) -> int | None:
+        """What the turns until now left of `max_output_tokens`; None: there is no such bound."""
+        limit = self._job.request.max_output_tokens
+        if limit is None:
+            return None
+        return max(0, limit - sum(chat.generation.num_tokens for chat in self._chats))
 
     async def _asked(self) -> Batches:
         """Lists of tools, and calls that the client approved."""
@@ -154,12 +167,19 @@ class ResponseRun:
             yield writer.whole(call, asked.arguments)
 
     async def _next_turn(self) -> AsyncGenerator[list[Event], None]:
-        """What the model says to what servers gave."""
+        """What the model says to what servers gave; if that leaves it no room, the end."""
         assert self._servers is not None
-        chat, self._writer.toolbox = await self._servers.next_turn(self._writer.items)
-        async with contextlib.aclosing(self._begin_round(chat)) as answer:
-            async for events in answer:
-                yield events
+        made = self._writer.items
+        try:
+            chat, self._writer.toolbox = await self._servers.next_turn(made, self._left())
+            async with contextlib.aclosing(self._begin_round(chat)) as answer:
+                async for events in answer:
+                    yield events
+        except ContextLengthError:
+            if not any(item["type"] == "mcp_call" for item in made):
+                raise
+            self._calls = []
+            yield self._numbered(self._end("incomplete", NO_ROOM))
 
     async def _answer(self, first: Ready, stream: Chunks) -> Batches:
         """What the model says."""

@@ -1,4 +1,4 @@
-"""`truncation: "auto"`: the oldest items go until what is left fits the model's context."""
+"""What fits the model's context. `truncation: "auto"`: the oldest items go until the rest does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from api.protocol.responses.items import MessageItem
+from api.services.chat.job import ChatJob
 from api.services.responses.conversion import Placed
 from engine.errors import ContextLengthError
 
@@ -35,6 +36,22 @@ async def fitting(attempt: Attempt[Result], items: Sequence[Placed]) -> Result:
     if found is None:
         raise too_long
     return found
+
+
+async def within_room(make: Callable[[int], Awaitable[ChatJob]], left: int) -> ChatJob:
+    """A turn after what tools gave: of the tokens that the response may still generate, as many as
+    there is room for beside that.
+
+    Raises:
+        ContextLengthError: there is room for none.
+    """
+    try:
+        return await make(left)
+    except ContextLengthError:
+        shortest = await make(1)
+    longest = shortest.context.engine.info.max_model_len
+    room = longest - len(shortest.generation.request.prompt_token_ids)
+    return await make(min(left, room))
 
 
 def _from(items: Sequence[Placed], cut: int) -> list[Placed]:

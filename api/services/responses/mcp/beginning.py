@@ -43,7 +43,7 @@ async def begin_job(
         APIError, EngineError: the request was refused.
     """
 
-    async def turn(toolbox: Toolbox, output: Sequence[Item]) -> ChatJob:
+    async def turn(toolbox: Toolbox, output: Sequence[Item], left: int | None) -> ChatJob:
         made = [Placed(item) for item in ITEMS.validate_python(list(output))]
         job = await make_job(
             context,
@@ -52,6 +52,7 @@ async def begin_job(
             items=[*items, *made],
             response_id=response_id,
             num_before=len(made),
+            left=left,
             toolbox=toolbox,
         )
         return job.chat

@@ -23,8 +23,8 @@ from api.services.responses.open_items import Item
 MAX_CALLS = 128
 """Of one response that has no `max_tool_calls`."""
 
-MakeJob = Callable[[Toolbox, Sequence[Item]], Awaitable[ChatJob]]
-"""The model's next turn, with these tools, after this output."""
+MakeJob = Callable[[Toolbox, Sequence[Item], int | None], Awaitable[ChatJob]]
+"""The model's next turn, with these tools, after this output, of so many tokens at most."""
 
 LIMIT = McpFault("The limit of calls of this response is reached; the tool was not called.")
 NO_OBJECT = McpFault("The model's arguments are no JSON object; the tool was not called.")
@@ -115,11 +115,18 @@ class McpServers:
         others = {"function_call", "custom_tool_call", "mcp_approval_request"}
         return [] if any(item["type"] in others for item in made) else calls
 
-    async def next_turn(self, output: Sequence[Item]) -> tuple[ChatJob, Toolbox]:
-        """The model's turn after this output."""
+    async def next_turn(self, output: Sequence[Item], left: int | None) -> tuple[ChatJob, Toolbox]:
+        """The model's turn after this output.
+
+        Arguments:
+            left: of `max_output_tokens`, after earlier turns; None: there is no such bound.
+
+        Raises:
+            APIError, EngineError: there is no such turn.
+        """
         self._num_seen = len(output)
         toolbox = self.toolbox(output)
-        return await self._make_job(toolbox, output), toolbox
+        return await self._make_job(toolbox, output, left), toolbox
 
     async def close(self) -> None:
         """Leave the servers."""

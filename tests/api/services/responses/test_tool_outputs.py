@@ -300,6 +300,21 @@ async def test_a_held_stream_and_a_continuation_make_the_same_prompt(asker: Any)
     assert stored == held.events[-1]["response"]
 
 
+@pytest.mark.parametrize("num_more", [0, 2])
+async def test_a_held_stream_has_one_bound_of_tokens(asker: Any, num_more: int) -> None:
+    limit = len(asker.speaker.context.tokenizer.encode(TWO_CALLS)) + 1 + num_more
+    held = await hold(asker, max_output_tokens=limit)
+    calls = await held.calls(2)
+    says(asker, "It is warm today.")
+    if num_more:
+        outputs = [{"call_id": call_id, "output": "x"} for call_id in calls]
+        await give(asker, held.response_id, tool_outputs=outputs)
+    await asyncio.wait_for(held.task, 10)
+    response = held.events[-1]["response"]
+    assert response["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert response["usage"]["output_tokens"] == limit
+
+
 async def test_a_held_stream_says_that_it_lives_and_gives_up_in_the_end(
     asker: Any, monkeypatch: Any
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from api.errors import APIError
 from api.protocol.responses.queries import RetrieveQuery
 from api.services.responses import retrieval
 from api.services.responses.rendered import render_response
@@ -76,6 +77,72 @@ async def test_a_call_that_is_cut_is_incomplete_and_not_made(
     called = final["output"][-1]
     assert (called["type"], called["status"], called["output"]) == ("mcp_call", "incomplete", None)
     assert "response.mcp_call_arguments.done" not in [event["type"] for event in events]
+    assert mcp_server.calls() == []
+
+
+def num_tokens(asker: Any, text: str) -> int:
+    """With the one that ends it."""
+    return len(asker.speaker.context.tokenizer.encode(text)) + 1
+
+
+@pytest.mark.parametrize("num_more", [0, 1, 3])
+async def test_one_bound_of_tokens_holds_for_all_turns_together(
+    remote: Any, mcp_server: Any, tool: Any, num_more: int
+) -> None:
+    asker = remote(LOOK, "It is warm today and all the week.")
+    limit = num_tokens(asker, LOOK) + num_more
+    response = await asker.ask(tools=[tool()], max_output_tokens=limit, min_tokens=2)
+    assert response["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert response["usage"]["output_tokens"] == limit
+    assert len(mcp_server.calls()) == 1
+    expected = ["mcp_list_tools", "mcp_call"] + ["message"] * (num_more > 0)
+    assert kinds(response) == expected
+    assert response["output"][1]["status"] == "completed"
+
+
+async def test_what_tools_gave_may_leave_fewer_tokens_than_the_bound(
+    remote: Any, mcp_server: Any, tool: Any
+) -> None:
+    asker = remote(LOOK, "It is warm.")
+    length = asker.speaker.engine.info.max_model_len
+    response = await asker.ask(tools=[tool()], max_output_tokens=length - 1200)
+    assert (response["status"], len(mcp_server.calls())) == ("completed", 1)
+    asker = remote(LOOK, "It is warm.")
+    mcp_server.gives["look"] = long_text(1200)
+    response = await asker.ask(tools=[tool()], max_output_tokens=length - 1200)
+    assert (response["status"], len(mcp_server.calls())) == ("completed", 2)
+    last = asker.speaker.engine.requests[-1]
+    assert len(last.prompt_token_ids) + last.sampling.max_tokens == length
+
+
+def long_text(num_words: int) -> dict[str, Any]:
+    return {"result": {"content": [{"type": "text", "text": "hello " * num_words}]}}
+
+
+@pytest.mark.parametrize("truncation", ["disabled", "auto"])
+@pytest.mark.parametrize("fields", [{}, {"max_output_tokens": 200}])
+async def test_an_output_that_leaves_no_room_ends_the_response_and_its_call_stays(
+    remote: Any, mcp_server: Any, tool: Any, truncation: str, fields: dict[str, Any]
+) -> None:
+    mcp_server.gives["look"] = long_text(5000)
+    asker = remote(LOOK)
+    events = await asker.stream(tools=[tool()], store=True, truncation=truncation, **fields)
+    final = events[-1]["response"]
+    assert events[-1]["type"] == "response.incomplete"
+    assert final["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert (kinds(final), final["error"]) == (["mcp_list_tools", "mcp_call"], None)
+    assert final["output"][1]["output"] == "hello " * 5000
+    again = await retrieval.retrieve(asker.exchange, final["id"], RetrieveQuery())
+    assert again["output"] == final["output"]
+
+
+async def test_tools_that_leave_no_room_are_refused_as_a_long_prompt_is(
+    remote: Any, mcp_server: Any, tool: Any
+) -> None:
+    mcp_server.tools[0] |= {"description": "hello " * 5000}
+    with pytest.raises(APIError) as caught:
+        await remote("x").ask(tools=[tool()])
+    assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
     assert mcp_server.calls() == []
 
 
