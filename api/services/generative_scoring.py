@@ -16,7 +16,8 @@ from api.protocol.generative_scoring import MAX_ITEMS, GenerativeScoringRequest
 from api.protocol.parse import parse_body
 from api.services.generation.collect import collect
 from api.services.generation.output import OutputSettings
-from api.services.generation.run import Generation, usage_of
+from api.services.generation.run import Generation
+from api.services.generation.usage import usage_of
 from api.services.naming import naming
 from api.services.prompts.encoding import encode_text
 from api.services.requests import Answer, cache_salt, verify_count, verify_model

@@ -20,7 +20,7 @@ from api.services.anthropic.wire import encode, message_events, whole_message
 from api.services.chat.job import ChatJob
 from api.services.chat.service import prepare
 from api.services.generation.events import EventStream, told
-from api.services.generation.run import begin, merge
+from api.services.generation.merging import begin, merge
 from api.services.guidance.tool_plan import plan_tools, shown_tools
 from api.services.naming import naming
 from api.services.prompts.rendering import render_chat

@@ -17,7 +17,7 @@ from api.services.chat.job import ChatJob
 from api.services.generation.collect import collect
 from api.services.generation.output import OutputChunk
 from api.services.generation.reading import ChoiceReader, MessageDelta
-from api.services.generation.run import usage_of
+from api.services.generation.usage import usage_of
 
 Event = dict[str, Any]
 

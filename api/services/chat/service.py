@@ -27,8 +27,9 @@ from api.services.chat.wire import answer_of, whole_answer
 from api.services.generation import beams
 from api.services.generation.collect import Choice
 from api.services.generation.events import EventStream, ended
+from api.services.generation.merging import begin, merge
 from api.services.generation.output import OutputChunk
-from api.services.generation.run import Generation, Run, begin, merge
+from api.services.generation.run import Generation, Run
 from api.services.guidance.thinking import reasoning_span, thinking_budget
 from api.services.guidance.tool_plan import plan_tools, shown_tools
 from api.services.prompts.rendering import render_chat, truncated

@@ -13,7 +13,7 @@ from api.services.chat.message import stream_delta
 from api.services.generation.events import ChunkWriter
 from api.services.generation.output import OutputChunk
 from api.services.generation.reading import ChoiceReader, MessageDelta
-from api.services.generation.run import metrics_of, usage_of
+from api.services.generation.usage import metrics_of, usage_of
 from engine.request import TokenLogprobs
 
 # What nearly every chunk of a stream is: some text and nothing else.

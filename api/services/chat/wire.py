@@ -12,7 +12,7 @@ from api.services.chat.message import whole_message
 from api.services.generation import logprobs as wire
 from api.services.generation.collect import Choice, collect
 from api.services.generation.reading import ChoiceReader
-from api.services.generation.run import Usage, metrics_of, usage_of
+from api.services.generation.usage import Usage, metrics_of, usage_of
 
 Member = dict[str, Any]
 

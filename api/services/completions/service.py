@@ -18,8 +18,9 @@ from api.services.completions.prompt_embeds import read_prompt_embeds
 from api.services.completions.wire import CompletionEvents, CompletionJob, whole_answer
 from api.services.generation import beams
 from api.services.generation.events import EventStream, ended
+from api.services.generation.merging import begin, merge
 from api.services.generation.output import OutputSettings
-from api.services.generation.run import Generation, begin, merge
+from api.services.generation.run import Generation
 from api.services.guidance.structured import build_grammar
 from api.services.guidance.thinking import span_after, thinking_budget
 from api.services.prompts.encoding import encode_text, truncate

@@ -17,7 +17,8 @@ from api.services.generation import logprobs as wire
 from api.services.generation.collect import Choice, collect
 from api.services.generation.events import ChunkWriter
 from api.services.generation.output import OutputChunk
-from api.services.generation.run import Generation, Usage, metrics_of, usage_of
+from api.services.generation.run import Generation
+from api.services.generation.usage import Usage, metrics_of, usage_of
 from api.services.prompts.rendering import RenderedPrompt
 from api.services.requests import Identity
 

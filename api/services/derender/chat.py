@@ -19,7 +19,7 @@ from api.services.chat.wire import encode_answer, make_choice, prompt_members
 from api.services.derender.answering import Answering, make_answering
 from api.services.derender.chat_chunk import derender_chunk
 from api.services.derender.tokens import count_prompt, read_choice
-from api.services.generation.run import Usage
+from api.services.generation.usage import Usage
 from api.services.requests import Answer, verify_model
 
 

@@ -26,7 +26,7 @@ from api.services.generation import logprobs as wire
 from api.services.generation.collect import Choice
 from api.services.generation.events import chunk_head
 from api.services.generation.output import OutputSettings
-from api.services.generation.run import Usage
+from api.services.generation.usage import Usage
 from api.services.naming import naming, within
 from api.services.prompts.tokenize import verify_known_ids
 from api.services.requests import Answer, identify, verify_count, verify_model

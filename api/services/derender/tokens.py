@@ -9,7 +9,7 @@ from api.context import ServerContext
 from api.protocol.derender import GivenChoice, GivenPiece, GivenUsage
 from api.services.generation.collect import Choice
 from api.services.generation.output import OutputChunk, OutputSettings, SequenceOutput
-from api.services.generation.run import Usage
+from api.services.generation.usage import Usage
 from api.services.prompts.tokenize import verify_known_ids
 from engine.errors import ContextLengthError, InvalidParameterError
 from engine.request import FinishReason, TokenDelta, TokenLogprobs

@@ -21,8 +21,9 @@ from api.protocol.structured import StructuredFields
 from api.services.generate.derender import derendering
 from api.services.generate.wire import GenerateJob, generate_events, whole_answer
 from api.services.generation.events import EventStream, ended
+from api.services.generation.merging import begin, merge
 from api.services.generation.output import OutputSettings
-from api.services.generation.run import Generation, begin, merge
+from api.services.generation.run import Generation
 from api.services.guidance.structured import build_grammar
 from api.services.guidance.thinking import span_after, thinking_budget, thought_ends
 from api.services.naming import naming, within

@@ -17,7 +17,8 @@ from api.services.generate.derender import derendered_members
 from api.services.generation import logprobs as wire
 from api.services.generation.collect import Choice, collect
 from api.services.generation.output import OutputChunk
-from api.services.generation.run import Generation, metrics_of, usage_of
+from api.services.generation.run import Generation
+from api.services.generation.usage import metrics_of, usage_of
 from engine.request import SamplingParams, TokenLogprobs
 
 WEIGHT_VERSION = "default"

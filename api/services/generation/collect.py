@@ -6,8 +6,9 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 
+from api.services.generation.merging import merge
 from api.services.generation.output import OutputChunk
-from api.services.generation.run import Generation, merge
+from api.services.generation.run import Generation
 from engine.request import TokenLogprobs
 
 

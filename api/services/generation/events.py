@@ -16,7 +16,7 @@ import orjson
 
 from api.errors import APIError, error_body, from_engine_error, server_error
 from api.protocol.base import StreamOptions
-from api.services.generation.run import Usage
+from api.services.generation.usage import Usage
 from api.services.requests import Identity
 from api.settings import ErrorFormat, ServerSettings
 from engine.errors import EngineError

@@ -15,7 +15,7 @@ from api.errors import APIError, retry_headers
 from api.keys.tenant import Tenant
 from api.protocol.responses.items import ITEMS
 from api.protocol.responses.request import ResponsesRequest
-from api.services.generation.run import merge
+from api.services.generation.merging import merge
 from api.services.responses.conversion import Placed
 from api.services.responses.exchange import Exchange
 from api.services.responses.history import History

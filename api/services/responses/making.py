@@ -15,7 +15,7 @@ from api.protocol.responses.later import RESPONSES, refuse_later
 from api.protocol.responses.request import ResponsesRequest
 from api.services.chat.job import ChatJob
 from api.services.chat.service import prepare
-from api.services.generation.run import token_by_token
+from api.services.generation.single_tokens import token_by_token
 from api.services.naming import naming
 from api.services.requests import Identity
 from api.services.responses.compatibility import verify_official

@@ -15,9 +15,10 @@ from api.errors import APIError
 from api.protocol.responses.request import ResponsesRequest
 from api.services.chat.job import ChatJob
 from api.services.generation.events import told
+from api.services.generation.merging import merge
 from api.services.generation.output import OutputChunk
 from api.services.generation.reading import ChoiceReader
-from api.services.generation.run import merge, usage_of
+from api.services.generation.usage import usage_of
 from api.services.responses.job import Between, ResponseJob, Round, calls_waiting
 from api.services.responses.mcp.open_items import SETTLED_AFTER, OpenMcpCall, OpenMcpList
 from api.services.responses.mcp.servers import McpServers, left_at_the_end

@@ -10,7 +10,7 @@ import orjson
 
 from api.protocol.responses.request import ResponsesRequest
 from api.services.generation.events import EventStream
-from api.services.generation.run import begin, merge
+from api.services.generation.merging import begin, merge
 from api.services.requests import Answer, verify_model
 from api.services.responses.background import enqueue, pinned
 from api.services.responses.dialects import DialectWriter

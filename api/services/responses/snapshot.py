@@ -9,7 +9,7 @@ from typing import Any
 from api.protocol.responses.mcp import McpTool
 from api.protocol.responses.request import ResponsesRequest
 from api.protocol.responses.tools import ResponseCustomTool, ResponseTool
-from api.services.generation.run import Usage
+from api.services.generation.usage import Usage
 from engine.request import SamplingParams
 
 Snapshot = dict[str, Any]

@@ -15,7 +15,7 @@ from api.protocol.responses.later import RESPONSES, refuse_later
 from api.protocol.responses.request import CompactRequest, InputTokensRequest, ResponsesRequest
 from api.services.generation.collect import collect
 from api.services.generation.reading import ChoiceReader
-from api.services.generation.run import usage_of
+from api.services.generation.usage import usage_of
 from api.services.guidance.tool_plan import plan_tools, shown_tools
 from api.services.naming import naming
 from api.services.prompts.rendering import render_chat

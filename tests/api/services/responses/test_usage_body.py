@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.services.generation.run import Usage
+from api.services.generation.usage import Usage
 from api.services.responses.snapshot import usage_body
 
 
