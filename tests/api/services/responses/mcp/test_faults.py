@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.services.responses.mcp.world import LOOK, kinds
+from api.errors import APIError
+from tests.api.services.responses.mcp.world import LOOK, OWN, call, kinds
 
 
 async def test_a_tool_that_fails_is_a_failed_item_and_the_model_is_told(
@@ -37,11 +38,65 @@ async def test_a_server_that_is_not_there_is_a_failed_list(
     remote: Any, mcp_server: Any, tool: Any, answer: bytes, words: str
 ) -> None:
     mcp_server.raw["initialize"] = answer
-    events = await remote("No tools.").stream(tools=[tool()], tool_choice="required")
+    events = await remote("No tools.").stream(tools=[tool()])
     assert "response.mcp_list_tools.failed" in [event["type"] for event in events]
     final = events[-1]["response"]
     assert (final["status"], kinds(final)) == ("completed", ["mcp_list_tools", "message"])
     assert words in final["output"][0]["error"]
+
+
+OF_DOCS = {"type": "mcp", "server_label": "docs"}
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "required",
+        OF_DOCS,
+        OF_DOCS | {"name": "look"},
+        {"type": "allowed_tools", "mode": "required", "tools": [OF_DOCS]},
+    ],
+)
+async def test_a_call_that_is_forced_of_a_server_that_is_not_there_fails_and_names_the_server(
+    remote: Any, mcp_server: Any, tool: Any, choice: Any
+) -> None:
+    mcp_server.raw["initialize"] = b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n"
+    asker = remote()
+    with pytest.raises(APIError) as caught:
+        await asker.ask(tools=[tool()], tool_choice=choice)
+    error = caught.value
+    assert (error.status, error.type) == (424, "external_connector_error")
+    assert (error.param, error.code) == ("tools", "http_error")
+    assert ("'docs'" in error.message, "status 500" in error.message) == (True, True)
+    events = await asker.stream(tools=[tool()], tool_choice=choice, store=True)
+    final = events[-1]["response"]
+    assert (final["status"], kinds(final)) == ("failed", ["mcp_list_tools"])
+    assert final["error"] == {"code": "http_error", "message": error.message}
+
+
+async def test_a_server_that_is_not_there_forbids_no_call_of_other_tools(
+    remote: Any, mcp_server: Any, tool: Any
+) -> None:
+    mcp_server.raw["initialize"] = b""
+    asker = remote(call("own"), "hello")
+    tools = [OWN, tool()]
+    assert kinds(await asker.ask(tools=tools, tool_choice="required")) == [
+        "mcp_list_tools", "function_call",
+    ]  # fmt: skip
+    allowed = {"type": "allowed_tools", "mode": "auto", "tools": [OF_DOCS]}
+    response = await asker.ask(tools=tools, tool_choice=allowed)
+    assert kinds(response) == ["mcp_list_tools", "message"]
+    assert response["status"] == "completed"
+
+
+@pytest.mark.parametrize("choice", ["required", OF_DOCS])
+async def test_a_call_that_is_forced_of_a_server_without_tools_is_refused(
+    remote: Any, mcp_server: Any, tool: Any, choice: Any
+) -> None:
+    mcp_server.tools = []
+    with pytest.raises(APIError) as caught:
+        await remote().ask(tools=[tool()], tool_choice=choice)
+    assert (caught.value.status, caught.value.param) == (400, "tool_choice")
 
 
 def nested(depth: int) -> dict[str, Any]:
