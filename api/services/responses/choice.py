@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from api.errors import APIError
 from api.protocol.responses.mcp import McpTool
 from api.protocol.responses.request import PromptFields
 from api.protocol.responses.tools import (
@@ -24,6 +25,7 @@ def choice_of(request: PromptFields, toolbox: Toolbox) -> Any:
     """What the model may, or must, call in this turn; None: nothing is said of it.
 
     Raises:
+        APIError: 424, a call is forced, and the server of its tool did not tell its tools.
         InvalidParameterError: there is no such tool.
     """
     choice = request.tool_choice
@@ -34,7 +36,7 @@ def choice_of(request: PromptFields, toolbox: Toolbox) -> Any:
     if toolbox.stage == "checking" and not isinstance(choice, NamedChoice):
         return None if choice != "none" else choice
     if choice == "required" and not _has_tools(request, toolbox):
-        return None  # no server has told its tools
+        raise _nothing(toolbox, list(toolbox.failed))
     return _shown(choice, toolbox)
 
 
@@ -64,13 +66,21 @@ def _shown(choice: ResponseToolChoice | None, toolbox: Toolbox) -> Any:
         tools: list[Fields] = []
         for index, one in enumerate(choice.tools):
             path = f"tool_choice.tools[{index}]"
-            is_remote = isinstance(one, McpChoice)
-            tools += _of_server(one, toolbox, path) if is_remote else [_named(one.type, one.name)]
-        return _allowed(choice.mode, tools)
+            if not isinstance(one, McpChoice):
+                tools.append(_named(one.type, one.name))
+            elif one.server_label not in toolbox.failed:
+                tools += _of_server(one, toolbox, path)
+        if tools:
+            return _allowed(choice.mode, tools)
+        if choice.mode == "required":
+            raise _nothing(toolbox, _labels(choice))
+        return "none"
     return choice
 
 
 def _of_server(choice: McpChoice, toolbox: Toolbox, path: str) -> list[Fields]:
+    if choice.server_label in toolbox.failed:
+        raise _nothing(toolbox, [choice.server_label])
     found = [
         _named("function", tool.spelled)
         for tool in toolbox.of(choice.server_label)
@@ -82,6 +92,31 @@ def _of_server(choice: McpChoice, toolbox: Toolbox, path: str) -> list[Fields]:
             f"Invalid '{path}': the MCP server '{choice.server_label}' has {wanted}.", param=path
         )
     return found
+
+
+def _nothing(toolbox: Toolbox, labels: Sequence[str]) -> Exception:
+    """A call is forced, and there is nothing to call: as OpenAI tells it of a server that failed.
+
+    Arguments:
+        labels: servers whose tools could be called, if they had told them.
+    """
+    for label in labels:
+        if label in toolbox.failed:
+            return APIError(
+                f"Error retrieving tool list from MCP server: '{label}'. {toolbox.failed[label]}",
+                status=424,
+                type="external_connector_error",
+                param="tools",
+                code="http_error",
+            )
+    return InvalidParameterError(
+        "Invalid 'tool_choice': it forces a call, and the MCP servers have no tools.",
+        param="tool_choice",
+    )
+
+
+def _labels(choice: AllowedChoice) -> list[str]:
+    return [one.server_label for one in choice.tools if isinstance(one, McpChoice)]
 
 
 def _has_tools(request: PromptFields, toolbox: Toolbox) -> bool:

@@ -62,6 +62,7 @@ class McpServers:
         self._make_job = make_job
         self._servers = {tool.server_label: tool for tool in mcp_tools(request)}
         self._lists = dict(lists)
+        self._failed: dict[str, str] = {}
         self._sessions = {
             label: McpSession(server_of(tool), hosts) for label, tool in self._servers.items()
         }
@@ -94,6 +95,7 @@ class McpServers:
             tools=make_tools(self._request, self._lists),
             stage="later" if is_called else first,
             can_call=self._num_calls < self._max_calls,
+            failed=self._failed,
         )
 
     async def settle(self, opened: OpenMcpList | OpenMcpCall) -> None:
@@ -107,6 +109,8 @@ class McpServers:
             opened.fault = fault
         if isinstance(opened, OpenMcpList):
             self._lists[opened.label] = opened.tools or []
+            if opened.fault is not None:
+                self._failed[opened.label] = str(opened.fault)
 
     def waits_for(self, output: Sequence[Item]) -> list[Item]:
         """Calls of the model's turn that it is told the outputs of; none if the client is next."""

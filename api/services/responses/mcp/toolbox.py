@@ -47,11 +47,13 @@ class Toolbox:
         stage: `checking`, some servers were not asked yet; `first`, the model's first turn;
             `later`, a call that the request forces was made.
         can_call: the limit of calls is not reached.
+        failed: servers that did not tell their tools, with the reasons.
     """
 
     tools: tuple[RemoteTool, ...] = ()
     stage: Stage = "first"
     can_call: bool = True
+    failed: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     def of(self, label: str) -> list[RemoteTool]:
         """The tools of one server."""
