@@ -21,6 +21,7 @@ from api.services.responses.making import new_response_id, read_request
 from api.services.responses.mcp.asked import without_secrets
 from api.services.responses.mcp.beginning import begin_job
 from api.services.responses.mcp.claims import claimed
+from api.services.responses.mcp.servers import Claim
 from api.services.responses.open_items import Event
 from api.services.responses.recorder import Events, Recorder
 from api.services.responses.retrieval import follow
@@ -36,12 +37,14 @@ async def create_response(
     *,
     is_begun_first: bool = False,
     response_id: str | None = None,
+    claim: Claim | None = None,
 ) -> Answer:
     """Answer a conversation.
 
     Arguments:
         is_begun_first: the response is there while it is made, though nobody reads its events.
         response_id: of a new response; None: one that nobody knows yet.
+        claim: comes before its first call of an MCP server, and may forbid it.
 
     Raises:
         APIError, EngineError: the request was refused or failed.
@@ -59,7 +62,7 @@ async def create_response(
     if request.background:
         body = pinned(dict(body))
     job, servers = await begin_job(
-        context, request, body, items=history.items, response_id=response_id
+        context, request, body, items=history.items, response_id=response_id, claim=claim
     )
     approved = () if servers is None else servers.approved
     is_held = request.tool_outputs_mode == "hold"

@@ -11,8 +11,9 @@ class McpClaimRow(Base):
     """One claim. Its key makes a second one impossible.
 
     Attributes:
-        subject_id: the request for approval whose call is made.
-        response_id: the response that makes it.
+        subject_id: the request for approval whose call is made; or the response, of a request that
+            is run again after a crash, that began to call.
+        response_id: the response that does it.
     """
 
     __tablename__ = "mcp_claims"

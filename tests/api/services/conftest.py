@@ -223,6 +223,7 @@ class McpWorld:
         gives: the result of a call by its tool's name, or the error of JSON-RPC.
         is_streamed: answers are events; `before` are messages that come first.
         raw: a whole HTTP answer to a method, instead of the usual one.
+        slow_method: answered after `delay_s`.
         received: headers and messages, in order.
     """
 
@@ -248,6 +249,7 @@ class McpWorld:
         self.raw: dict[str, bytes] = {}
         self.session_id: str | None = "session-1"
         self.version = "2025-06-18"
+        self.slow_method = CALL
         self.delay_s = 0.0
         self.serving: set[asyncio.Task[Any]] = set()
         self.received: list[tuple[str, dict[str, str], dict[str, Any]]] = []
@@ -300,7 +302,7 @@ class McpWorld:
             return self.raw[method]
         if "id" not in message or "result" in message or "error" in message:
             return b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n"
-        if method == CALL:
+        if method == self.slow_method:
             await asyncio.sleep(self.delay_s)
         said = {"jsonrpc": "2.0", "id": message["id"], **self.said(method, message["params"])}
         if not self.is_streamed:

@@ -16,7 +16,7 @@ from api.services.responses.making import make_job
 from api.services.responses.mcp.asked import mcp_tools
 from api.services.responses.mcp.lists import is_enough
 from api.services.responses.mcp.open_items import ARGUMENTS_DONE
-from api.services.responses.mcp.servers import McpServers, server_named
+from api.services.responses.mcp.servers import Claim, McpServers, server_named
 from api.services.responses.mcp.told import Approved, approved_calls
 from api.services.responses.mcp.toolbox import EMPTY, Lists, Toolbox, filter_of, make_tools
 from api.services.responses.open_items import Event, Item
@@ -32,12 +32,14 @@ async def begin_job(
     response_id: str,
     created_at: int | None = None,
     known: Sequence[Event] = (),
+    claim: Claim | None = None,
 ) -> tuple[ResponseJob, McpServers | None]:
     """The model's first turn, as far as it is known, and the servers to be asked before and after.
 
     Arguments:
         items: the conversation, with what the request adds.
         known: events of a response that is made again.
+        claim: comes before its first call of a server, and may forbid it.
 
     Raises:
         APIError, EngineError: the request was refused.
@@ -67,6 +69,7 @@ async def begin_job(
             max_calls=request.max_tool_calls,
             lists=known_lists(request, items),
             approved=approved,
+            claim=claim,
             known=known_items(known),
         )
     job = await make_job(

@@ -1,9 +1,12 @@
-"""One approval makes one call, however many requests bring it: of whichever branch, in whichever
-conversation or in none, kept or not.
+"""What is done once, written down before it is done.
 
-A response claims the approvals of its request when it begins, before any call. When it ends,
-those whose calls it did not make are free again. Of a response that its client waited for and
-whose process died nobody knows what it called, so its claims stay.
+One approval makes one call, however many requests bring it: of whichever branch, in whichever
+conversation or in none, kept or not. A response claims the approvals of its request when it
+begins. When it ends, those whose calls it did not make are free again. Of a response that its
+client waited for and whose process died nobody knows what it called, so its claims stay.
+
+A request that is run again after a crash (`once`) makes its calls in one run. A run claims them
+before the first; the next one, if there is no response by then, makes none.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.errors import APIError
 from api.services.responses.dialects import TERMINAL
 from api.services.responses.exchange import Exchange
 from api.services.responses.mcp.servers import McpServers
@@ -26,6 +30,13 @@ from api.storage.tables.mcp_claims import McpClaimRow
 from engine.errors import InvalidParameterError
 
 Events = AsyncGenerator[list[Event], None]
+
+UNKNOWN_OUTCOME = APIError(
+    "An earlier run of this request called an MCP server and did not come to its end. What came of "
+    "its calls is not known, so they are not made again.",
+    status=409,
+    code="mcp_call_outcome_unknown",
+)
 
 INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -62,11 +73,9 @@ async def take_up(
     Raises:
         InvalidParameterError: another response has one of them.
     """
-    inserting = INSERTS[session.get_bind().dialect.name](McpClaimRow).on_conflict_do_nothing()
     for each in sorted(approved, key=_subject):  # one order for all, so that none waits for another
-        key = {"project_id": project_id, "subject_id": each.request.id}
-        await session.execute(inserting.values(response_id=response_id, **key))
-        row = await session.get(McpClaimRow, key)
+        await _insert(session, project_id, each.request.id, response_id)
+        row = await session.get(McpClaimRow, (project_id, each.request.id))
         if row is None or row.response_id != response_id:
             param = f"{each.path}.approval_request_id"
             raise InvalidParameterError(
@@ -82,7 +91,8 @@ async def let_go(session: AsyncSession, response_id: str, called: Collection[str
     """
     await session.execute(
         delete(McpClaimRow).where(
-            McpClaimRow.response_id == response_id, McpClaimRow.subject_id.not_in(called)
+            McpClaimRow.response_id == response_id,
+            McpClaimRow.subject_id.not_in([*called, response_id]),
         )
     )
 
@@ -90,6 +100,37 @@ async def let_go(session: AsyncSession, response_id: str, called: Collection[str
 def called_in(output: Sequence[Item]) -> set[str]:
     """The requests for approval whose calls are in an output, and so may have been made."""
     return {item["approval_request_id"] for item in output if _is_approved(item)}
+
+
+async def take_up_calls(exchange: Exchange, response_id: str) -> None:
+    """From now on this run of a request makes its calls.
+
+    Raises:
+        APIError: 409, another run began to.
+        StorageError: it cannot be written down.
+    """
+    project_id = exchange.project_id
+    async with exchange.storage.database.writing() as session:
+        if not await _insert(session, project_id, response_id, response_id):
+            raise UNKNOWN_OUTCOME
+
+
+async def verify_uncalled(session: AsyncSession, project_id: str, response_id: str) -> None:
+    """Raise APIError 409 if an earlier run of a request began to call."""
+    if await session.get(McpClaimRow, (project_id, response_id)) is not None:
+        raise UNKNOWN_OUTCOME
+
+
+async def _insert(
+    session: AsyncSession, project_id: str, subject_id: str, response_id: str
+) -> bool:
+    """Whether there was no such claim."""
+    inserting = INSERTS[session.get_bind().dialect.name](McpClaimRow)
+    row = {"project_id": project_id, "subject_id": subject_id, "response_id": response_id}
+    added = await session.execute(
+        inserting.values(row).on_conflict_do_nothing().returning(McpClaimRow.subject_id)
+    )
+    return added.first() is not None
 
 
 async def _give_back(exchange: Exchange, response_id: str, servers: McpServers) -> None:

@@ -26,6 +26,8 @@ MAX_CALLS = 128
 MakeJob = Callable[[Toolbox, Sequence[Item], int | None], Awaitable[ChatJob]]
 """The model's next turn, with these tools, after this output, of so many tokens at most."""
 
+Claim = Callable[[], Awaitable[None]]
+
 LIMIT = McpFault("The limit of calls of this response is reached; the tool was not called.")
 NO_OBJECT = McpFault("The model's arguments are no JSON object; the tool was not called.")
 NOT_ALLOWED = McpFault("The request does not allow this tool; it was not called.")
@@ -40,6 +42,7 @@ class McpServers:
         max_calls: the request's `max_tool_calls`.
         lists: tools that the conversation knows already.
         approved: calls to be made before the model's turn.
+        claim: comes before the first call, and may forbid it.
         known: items by their ids, of a response that is made again; None: one that was called and
             has no answer.
 
@@ -56,6 +59,7 @@ class McpServers:
         max_calls: int | None,
         lists: Lists,
         approved: Sequence[Approved] = (),
+        claim: Claim | None = None,
         known: Mapping[str, Item | None] | None = None,
     ) -> None:
         self._request = request
@@ -70,6 +74,7 @@ class McpServers:
         self._num_calls = 0
         self._num_seen = 0
         self._known = known or {}
+        self._claim = claim
         self.approved = approved
         self.called: set[str] = set()
 
@@ -157,6 +162,9 @@ class McpServers:
         arguments = arguments_of(opened.arguments)
         if arguments is None:
             raise NO_OBJECT
+        if self._claim is not None:
+            await self._claim()
+            self._claim = None
         if opened.approval_request_id is not None:
             self.called.add(opened.approval_request_id)
         return await self._sessions[opened.label].call_tool(opened.name, arguments)
