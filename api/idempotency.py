@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEPT_HEADERS = ("content-type", "warning", "cache-control", "x-accel-buffering")
 REPLAYED = "idempotent-replayed"
-FAILED = b'data: {"error":'
+FAILED = re.compile(rb'(^|\n\n)(data: \{"error":|event: error\n)')
+"""What a stream that failed says; JSON has no line breaks of its own."""
 ENDS = (b"data: [DONE]\n\n", b'"type":"message_stop"}\n\n')
 """What the last piece of a stream ends with."""
 
@@ -146,7 +147,7 @@ class _Keeping:
         """One piece of the body."""
         self._num_bytes += len(piece)
         self._is_fit = (
-            self._is_fit and self._num_bytes <= self._max_bytes and not piece.startswith(FAILED)
+            self._is_fit and self._num_bytes <= self._max_bytes and not FAILED.search(piece)
         )
         if self._is_fit:
             self._pieces.append(piece)

@@ -137,7 +137,7 @@ class Ledger:
     def __init__(self) -> None:
         self._waiting: collections.deque[UsageRecord] = collections.deque()
         self._has_news = asyncio.Event()
-        self._written = asyncio.Condition()
+        self._tried = asyncio.Condition()
         self._num_added = 0
         self._num_written = 0
         self._writer: UsageWriter | None = None
@@ -171,8 +171,8 @@ class Ledger:
         if self._num_written >= wanted or self._writer is None or self._is_failing:
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(MAX_SETTLE_S), self._written:
-                await self._written.wait_for(lambda: self._num_written >= wanted)
+            async with asyncio.timeout(MAX_SETTLE_S), self._tried:
+                await self._tried.wait_for(lambda: self._num_written >= wanted or self._is_failing)
 
     async def wait(self, timeout_s: float) -> None:
         """Return when there is something to write, or after `timeout_s` seconds."""
@@ -188,13 +188,17 @@ class Ledger:
                 await self._writer.write(batch)
             except Exception:
                 self._is_failing = True
+                await self._tell()
                 raise
             self._is_failing = False
             for _ in batch:
                 self._waiting.popleft()
             self._num_written += len(batch)
-            async with self._written:
-                self._written.notify_all()
+            await self._tell()
+
+    async def _tell(self) -> None:
+        async with self._tried:
+            self._tried.notify_all()
 
 
 class Accounts:

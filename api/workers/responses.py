@@ -16,13 +16,18 @@ from api.services.responses.mcp.claims import called_in, let_go
 from api.services.responses.open_items import Event
 from api.services.responses.rows import FOREGROUND, write_end
 from api.services.responses.run import TRANSIENT
+from api.services.responses.snapshot import error_of
 from api.storage.database import Database
+from api.storage.errors import StorageError
 from api.storage.responses import add_events
 from api.storage.tables.responses import ResponseRow
 from api.workers.job import Job
 from engine.errors import EngineError
 
-LEFT = {"code": "server_error", "message": "The server stopped while it made this response."}
+LEFT = {
+    "code": "server_error",
+    "message": "The server stopped, or lost its storage, while it made this response.",
+}
 GIVEN_UP = {"code": "server_error", "message": "The server could not make this response."}
 
 
@@ -46,11 +51,10 @@ class BackgroundResponses:
             async with contextlib.aclosing(events):
                 async for ready in events:
                     await _write(job, ready, own, run.usage)
-        except TRANSIENT:
-            raise
+        except (*TRANSIENT, StorageError):
+            raise  # it is made again
         except (APIError, EngineError) as fault:
-            error = told(fault)
-            await _end(job, {"code": error.code or "server_error", "message": error.message})
+            await _end(job, error_of(told(fault)))
 
     async def give_up(self, job: Job[ResponseRow]) -> None:
         """It failed too often."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from api.errors import APIError
 from api.protocol.responses.request import Dialect
 from api.services.generation.events import DONE
 
@@ -60,19 +61,36 @@ class DialectWriter:
             (`--legacy-reasoning-events`).
         is_padded: deltas get `obfuscation`, which follows from the event, so that a stream that is
             read again is the same.
+        last: number of the last event that the client was told before.
     """
 
-    def __init__(self, dialect: Dialect, *, is_legacy: bool, is_padded: bool = False) -> None:
+    def __init__(
+        self, dialect: Dialect, *, is_legacy: bool, is_padded: bool = False, last: int = 0
+    ) -> None:
         self._dialect = dialect
         self._is_legacy = is_legacy
         self._is_padded = is_padded
         self._calls: dict[str, Event] = {}
+        self._last = last
 
     def write(self, events: Sequence[Event]) -> bytes:
         """Complete server-sent events; after the last one `[DONE]`."""
         written = b"".join(encode(told) for event in events for told in self.told(event))
         is_over = bool(events) and events[-1]["type"] in TERMINAL
+        self._last = events[-1]["sequence_number"] if events else self._last
         return written + (DONE if is_over else b"")
+
+    def cut(self, failure: APIError) -> bytes:
+        """The end of a stream whose response goes on without it. It has the number of the last
+        event before it, so that who asks for what comes after that misses nothing."""
+        event = {
+            "type": "error",
+            "code": failure.code or "server_error",
+            "message": failure.message,
+            "param": failure.param,
+            "sequence_number": self._last,
+        }
+        return b"".join(map(encode, self.told(event))) + DONE
 
     def note(self, event: Event) -> None:
         """An event that this client was told before."""

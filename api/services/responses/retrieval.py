@@ -16,6 +16,7 @@ from api.services.responses.mcp.claims import called_in, let_go
 from api.services.responses.open_items import Event
 from api.services.responses.restoring import Written, ending
 from api.services.responses.snapshot import Snapshot
+from api.storage.errors import StorageError
 from api.storage.responses import context_of, events_after, load_response, remove_response
 from api.storage.tables.responses import ResponseRow
 from engine.errors import InvalidParameterError
@@ -58,13 +59,26 @@ async def stream_again(
             "Invalid 'stream': this response was made without 'stream' and not in the background.",
             param="stream",
         )
+    last = -1 if query.starting_after is None else query.starting_after
     writer = DialectWriter(
         exchange.dialect_for(),
         is_legacy=exchange.context.settings.legacy_reasoning_events,
         is_padded=bool(query.include_obfuscation),
+        last=max(0, last),
     )
-    last = -1 if query.starting_after is None else query.starting_after
-    return _followed(follow(exchange, row.id, row.body), last, writer)
+    return told_of_the_cut(_followed(follow(exchange, row.id, row.body), last, writer), writer)
+
+
+async def told_of_the_cut(
+    written: AsyncGenerator[bytes, None], writer: DialectWriter
+) -> AsyncGenerator[bytes, None]:
+    """What is read from the storage, and if that fails, an end that says so."""
+    async with contextlib.aclosing(written):
+        try:
+            async for piece in written:
+                yield piece
+        except StorageError as error:
+            yield writer.cut(error)
 
 
 async def _followed(

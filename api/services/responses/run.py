@@ -24,7 +24,7 @@ from api.services.responses.mcp.open_items import SETTLED_AFTER, OpenMcpCall, Op
 from api.services.responses.mcp.servers import McpServers, left_at_the_end
 from api.services.responses.open_items import Event, Item, ItemStyle
 from api.services.responses.said import Said
-from api.services.responses.snapshot import Snapshot, settings_of, usage_body
+from api.services.responses.snapshot import Snapshot, error_of, settings_of, usage_body
 from api.services.responses.writer import OutputWriter
 from engine.errors import ContextLengthError, EngineDiedError, OverloadedError, SuspendedError
 
@@ -292,13 +292,16 @@ class ResponseRun:
 
     def _failed(self, failure: APIError) -> list[Event]:
         self.failure = failure
-        code = failure.code or "server_error"
         events = list(self._writer.close("incomplete"))
-        error = {"code": code, "message": failure.message}
-        response = self._ended("failed", error=error)
+        response = self._ended("failed", error=error_of(failure))
         return [
             *events,
-            {"type": "error", **error, "param": failure.param},
+            {
+                "type": "error",
+                "code": failure.code or "server_error",
+                "message": failure.message,
+                "param": failure.param,
+            },
             {"type": "response.failed", "response": response},
         ]
 

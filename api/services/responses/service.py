@@ -24,7 +24,7 @@ from api.services.responses.mcp.claims import claimed
 from api.services.responses.mcp.servers import Claim
 from api.services.responses.open_items import Event
 from api.services.responses.recorder import Events, Recorder
-from api.services.responses.retrieval import follow
+from api.services.responses.retrieval import follow, told_of_the_cut
 from api.services.responses.run import ResponseRun
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -76,7 +76,8 @@ async def create_response(
         if not request.stream:
             return Answer(body=orjson.dumps(queued), unknown_fields=unknown)
         events = follow(exchange, response_id, queued)
-        return Answer(events=EventStream(_written(events, writer), events), unknown_fields=unknown)
+        written = told_of_the_cut(_written(events, writer), writer)
+        return Answer(events=EventStream(written, events), unknown_fields=unknown)
     events = run.events(merge([job.chat.generation]))
     if request.store is not False:
         recorder = Recorder(

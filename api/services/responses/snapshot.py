@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from api.errors import APIError
 from api.protocol.responses.mcp import McpTool
 from api.protocol.responses.request import ResponsesRequest
 from api.protocol.responses.tools import ResponseCustomTool, ResponseTool
@@ -13,6 +14,13 @@ from api.services.generation.usage import Usage
 from engine.request import SamplingParams
 
 Snapshot = dict[str, Any]
+
+
+def error_of(failure: APIError) -> dict[str, str]:
+    """What a response that failed says of it: of faults that are not the client's OpenAI knows one
+    code; the `error` event of the stream has the exact one."""
+    code = "server_error" if failure.status >= 500 else failure.code
+    return {"code": code or "server_error", "message": failure.message}
 
 
 def settings_of(request: ResponsesRequest, sampling: SamplingParams, model: str) -> Snapshot:

@@ -90,6 +90,19 @@ async def test_a_database_that_fails_holds_nobody_up_and_loses_nothing(monkeypat
     assert writer.batches == [["a", "b"]]
 
 
+async def test_who_waits_when_the_database_fails_waits_no_longer(monkeypatch):
+    monkeypatch.setattr(accounts_module, "MAX_SETTLE_S", 30)
+    accounts, writer = Accounts(), Writer()
+    accounts.ledger.attach(writer)
+    use(accounts, "a")
+    settling = asyncio.create_task(accounts.ledger.settled())
+    await asyncio.sleep(0)
+    writer.fault = StorageError()
+    with pytest.raises(StorageError):
+        await accounts.ledger.flush()
+    await asyncio.wait_for(settling, 1)
+
+
 async def test_records_from_before_the_database_is_open_are_kept():
     accounts, writer = Accounts(), Writer()
     accounts.ledger.expect()

@@ -11,6 +11,7 @@ import pytest
 from quart.datastructures import FileStorage
 from sqlalchemy import func, select, update
 
+from api.context import EXTENSION
 from api.services.access import idempotency as service
 from api.storage.tables.batches import BatchRow
 from api.storage.tables.chat_completions import ChatCompletionRow
@@ -93,6 +94,18 @@ async def test_a_response_that_failed_makes_room_for_the_next_attempt(client, st
     again = await send(client, "/v1/responses", {"input": "hi", "stream": True})
     assert id_in(first) == id_in(again)
     assert b"response.completed" in again
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages", "/v1/chat/completions"])
+async def test_a_stream_that_failed_is_carried_out_again(client, path):
+    engine = client.app.extensions[EXTENSION].context.engine
+    engine.failure, engine.failure_after = RuntimeError("secret"), 1
+    asked = {"model": "test-model", "input": "hi"}
+    if path != "/v1/responses":
+        asked = {"model": "test-model", "messages": [USER], "max_tokens": 9}
+    assert b"error" in await send(client, path, asked | {"stream": True})
+    engine.failure = None
+    assert b"error\n" not in await send(client, path, asked | {"stream": True})
 
 
 @pytest.fixture

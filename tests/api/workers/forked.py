@@ -21,6 +21,7 @@ from api.settings import ServerSettings
 
 SERVER = pathlib.Path(__file__).with_name("killable_server.py")
 STARTING_S = 120.0
+STEP_S = 0.004
 
 
 class ForkedServer:
@@ -86,14 +87,20 @@ class Forge:
 
     @asynccontextmanager
     async def serving(
-        self, settings: ServerSettings, point: str = "", number: int = 1, *, traces: bool = False
+        self,
+        settings: ServerSettings,
+        point: str = "",
+        number: int = 1,
+        *,
+        traces: bool = False,
+        step_s: float = STEP_S,
     ) -> AsyncIterator[ForkedServer]:
         """A server that listens, unless it killed itself before."""
         self._num += 1
         log = pathlib.Path(f"{settings.data_dir}.{self._num}.log")
         order: dict[str, Any] = {
             "data_dir": settings.data_dir, "database_url": settings.database_url,
-            "log": str(log), "point": point, "number": number, "traces": traces,
+            "log": str(log), "point": point, "number": number, "traces": traces, "step_s": step_s,
         }  # fmt: skip
         assert self._process.stdin is not None
         assert self._process.stdout is not None

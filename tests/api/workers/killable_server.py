@@ -45,7 +45,6 @@ from api.workers import crew, responses, runner, sweeper  # noqa: E402, F401
 from api.workers.batches import answering, kind, running  # noqa: E402, F401
 from engine.config import EngineConfig  # noqa: E402
 
-STEP_S = 0.004
 LEASE_S = 1.0
 MAX_RANDOM_S = 1.0
 """Of the server's own processor time, which a busy machine does not stretch."""
@@ -64,9 +63,13 @@ spec.loader.exec_module(world)
 class Engine(world.SpeakingEngine):
     """Takes its time."""
 
+    def __init__(self, text: str, step_s: float) -> None:
+        super().__init__(text)
+        self.step_s = step_s
+
     async def generate(self, request: Any) -> Any:
         async for deltas in super().generate(request):
-            await asyncio.sleep(STEP_S)
+            await asyncio.sleep(self.step_s)
             yield deltas
 
     async def wait_ready(self) -> Any:
@@ -85,6 +88,7 @@ class Order(SimpleNamespace):
         point: "PLACE: MOMENT", "random", or "" for one that lives.
         number: of the visit to the point that kills it, or the seed of the time.
         traces: write down each point that is passed.
+        step_s: how long the engine takes for a token.
     """
 
 
@@ -204,7 +208,7 @@ def serve(order: Order) -> int:
     async def start_engine(config: EngineConfig) -> Any:
         if order.point == "random":
             points.die_after(random.Random(int(order.number)).uniform(0.0, MAX_RANDOM_S))
-        engine = Engine(TEXT)
+        engine = Engine(TEXT, order.step_s)
         engine.ends_with_eos = True
         return engine
 

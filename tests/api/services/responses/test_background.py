@@ -18,10 +18,12 @@ from api.errors import APIError
 from api.keys.tenant import Tenant
 from api.protocol.responses.queries import RetrieveQuery
 from api.services.responses import background, retrieval
+from api.storage.errors import StorageError
 from api.storage.ids import new_id
 from api.storage.tables.responses import ResponseRow
 from api.storage.tables.usage import UsageRow
 from api.storage.tables.webhooks import WebhookDeliveryRow, WebhookEndpointRow
+from api.workers import responses
 from api.workers import runner as runners
 from api.workers.responses import BackgroundResponses, LeftResponses
 from engine.errors import EngineDiedError
@@ -293,6 +295,49 @@ async def test_a_fault_of_its_own_ends_it_as_failed(asker: Any) -> None:
         body = await until(asker, queued["id"], is_over)
     assert (body["status"], body["error"]["code"]) == ("failed", "server_error")
     assert "secret" not in json.dumps(await streamed(asker, queued["id"]))
+
+
+async def test_a_fault_of_the_storage_ends_nothing(asker: Any, monkeypatch: Any) -> None:
+    written, monkeypatched = responses._write, iter([True])
+
+    async def write(*arguments: Any) -> None:
+        if next(monkeypatched, False):
+            raise StorageError
+        await written(*arguments)
+
+    monkeypatch.setattr(responses, "_write", write)
+    monkeypatch.setattr(runners, "RETRY_S", 0.01)
+    queued = await asker.ask(**FIELDS)
+    async with working(asker):
+        body = await until(asker, queued["id"], is_over)
+    assert body["status"] == "completed"
+
+
+@pytest.mark.parametrize("dialect", ["openai", "openresponses"])
+async def test_a_stream_that_cannot_be_read_on_says_so_and_its_response_goes_on(
+    asker: Any, monkeypatch: Any, dialect: str
+) -> None:
+    slow(asker)
+    body = {"input": "hi", "stream": True, "event_dialect": dialect, **FIELDS}
+    answer = await asker.answer(body)
+    first = await anext(answer.events)
+    response_id = first.split(b'"id":"')[1].partition(b'"')[0].decode()
+    async with working(asker):
+        with monkeypatch.context() as patch:
+            patch.setattr(retrieval, "events_after", broken)
+            rest = b"".join([event async for event in answer.events])
+        assert rest.startswith(b"event: error\n")
+        assert b"storage_unavailable" in rest
+        assert rest.endswith(b"data: [DONE]\n\n")
+        last = json.loads(rest.split(b"data: ")[1])["sequence_number"]
+        assert first.endswith(b'"sequence_number":%d}\n\n' % last)
+        later = await streamed(asker, response_id, last)
+    assert later[0]["sequence_number"] == last + 1
+    assert later[-1]["type"] == "response.completed"
+
+
+async def broken(*_: Any) -> Any:
+    raise StorageError
 
 
 async def test_a_stream_whose_process_died_ends_as_failed(asker: Any) -> None:

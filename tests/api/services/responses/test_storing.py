@@ -279,7 +279,11 @@ async def test_what_could_not_be_written_down_is_not_told_as_done(
     events = await asker.stream()
     assert [event["type"] for event in events[-2:]] == ["error", "response.failed"]
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
-    assert events[-1]["response"]["error"]["code"] == "storage_unavailable"
+    assert events[-2]["code"] == "storage_unavailable"
+    assert events[-1]["response"]["error"] == {
+        "code": "server_error",
+        "message": "The server's storage is not available now.",
+    }
     with pytest.raises(StorageError):
         await asker.ask()
 
