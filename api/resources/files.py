@@ -57,8 +57,8 @@ async def delete_file(file_id: str) -> Response:
 @blueprint.get("/v1/files/<file_id>/content")
 async def file_content(file_id: str) -> Response:
     """The bytes of a file, or a range of them."""
-    wanted = request.headers.get("range", "")
-    found = await read.content(storage(), caller().project_id, file_id, wanted)
+    project_id = caller().project_id
+    found = await read.content(storage(), project_id, file_id, request.method, request.headers)
     return Response(found.pieces, status=found.status, headers=found.headers)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
-from api.errors import APIError
+from werkzeug.datastructures import Headers
+
+from api.http.partial import asked_part
 from api.protocol.files import FilesQuery
 from api.services.files.names import WHAT, blob_key, file_body, is_shown, now_s
 from api.storage.owned import find_owned, id_of, not_found, owned
@@ -16,7 +17,7 @@ from api.storage.paging import PageQuery, page_body, page_of
 from api.storage.store import Storage
 from api.storage.tables.files import FileRow
 
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+PARTIAL, NOT_MODIFIED = 206, 304
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,48 +52,32 @@ async def list_files(storage: Storage, project_id: str, query: FilesQuery) -> di
     return page_body(page, file_body)
 
 
-async def content(storage: Storage, project_id: str, file_id: str, wanted: str) -> Content:
-    """Bytes of a file; `wanted` is the `Range` header.
+async def content(
+    storage: Storage, project_id: str, file_id: str, method: str, asked: Headers
+) -> Content:
+    """Bytes of a file, as these headers ask for them.
 
     Raises:
-        APIError: 404 no such file; 416 the range lies outside of it.
+        APIError: 404 no such file; 412 another file is meant; 416 the range lies outside of it.
     """
     row = await load_file(storage, project_id, file_id)
-    part = byte_range(wanted, row.num_bytes)
-    start, end = part or (0, row.num_bytes)
-    headers = {
+    etag = f'"{row.id}"'  # the bytes of a file never change
+    part = asked_part(method, asked, etag, row.num_bytes)
+    headers = {"etag": etag, "accept-ranges": "bytes"}
+    if part.status == NOT_MODIFIED:
+        return Content(part.status, headers, _nothing())
+    headers |= {
         "content-type": "application/octet-stream",
-        "content-length": str(end - start),
+        "content-length": str(part.end - part.start),
         "content-disposition": f"attachment; filename*=UTF-8''{quote(row.filename, safe='')}",
-        "accept-ranges": "bytes",
     }
-    if part is not None:
-        headers["content-range"] = f"bytes {start}-{end - 1}/{row.num_bytes}"
-    pieces = storage.blobs.read(blob_key(row.id), start, end)
-    return Content(200 if part is None else 206, headers, pieces)
+    if part.status == PARTIAL:
+        headers["content-range"] = f"bytes {part.start}-{part.end - 1}/{row.num_bytes}"
+    is_head = method == "HEAD"
+    pieces = _nothing() if is_head else storage.blobs.read(blob_key(row.id), part.start, part.end)
+    return Content(part.status, headers, pieces)
 
 
-def byte_range(wanted: str, num_bytes: int) -> tuple[int, int] | None:
-    """Half-open bytes of a `Range` header; None = all, also for what is no single range of bytes.
-
-    Raises:
-        APIError: 416.
-    """
-    match = _RANGE.fullmatch(wanted.strip())
-    if match is None or not (match[1] or match[2]):
-        return None
-    if match[1]:
-        start = int(match[1])
-        end = min(num_bytes, int(match[2]) + 1) if match[2] else num_bytes
-        if match[2] and int(match[2]) < start:
-            return None
-    else:
-        start, end = max(0, num_bytes - int(match[2])), num_bytes
-    if start >= end:
-        raise APIError(
-            "The requested range is not satisfiable.",
-            status=416,
-            code="range_not_satisfiable",
-            headers={"content-range": f"bytes */{num_bytes}"},
-        )
-    return start, end
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""

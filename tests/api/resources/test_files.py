@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 from quart.datastructures import FileStorage
@@ -95,6 +96,13 @@ async def test_another_key_sees_nothing_of_a_file(one, two):
         ("bytes=5-", 206, 5, len(DATA)),
         ("bytes=-7", 206, len(DATA) - 7, len(DATA)),
         (f"bytes=0-{10**17}", 206, 0, len(DATA)),
+        (f"bytes=0-{10**30}", 206, 0, len(DATA)),
+        ("bytes=0-" + "9" * 9000, 206, 0, len(DATA)),
+        ("bytes=" + "0" * 9000 + "5-" + "0" * 9000 + "6", 206, 5, 7),
+        (f"bytes=-{10**30}", 206, 0, len(DATA)),
+        ("Bytes= 0-9 ", 206, 0, 10),
+        ("bytes=0-\u0669", 200, 0, len(DATA)),
+        ("bytes=-", 200, 0, len(DATA)),
         ("bytes=9-5", 200, 0, len(DATA)),
         ("lines=1-2", 200, 0, len(DATA)),
         ("bytes=0-1,3-4", 200, 0, len(DATA)),
@@ -109,12 +117,69 @@ async def test_a_range_is_part_of_the_bytes(one, wanted, status, start, end):
         assert headers["content-range"] == f"bytes {start}-{end - 1}/{len(DATA)}"
 
 
-async def test_a_range_outside_of_the_file_is_416(one):
+@pytest.mark.parametrize(
+    "wanted", [f"{len(DATA)}-", f"{10**30}-", f"{10**30}-{10**31}", "-0", f"{len(DATA)}-{10**30}"]
+)
+async def test_a_range_outside_of_the_file_is_416(one, wanted):
     _, file = await one.upload()
     path = f"/v1/files/{file['id']}/content"
-    status, body, headers = await one.ask("GET", path, headers={"range": f"bytes={len(DATA)}-"})
+    status, body, headers = await one.ask("GET", path, headers={"range": f"bytes={wanted}"})
     assert (status, body["error"]["code"]) == (416, "range_not_satisfiable")
     assert headers["content-range"] == f"bytes */{len(DATA)}"
+
+
+async def test_of_an_empty_file_there_is_no_part(one):
+    _, file = await one.upload(b"")
+    path = f"/v1/files/{file['id']}/content"
+    for wanted, status in (("bytes=-5", 200), ("bytes=0-", 416), ("bytes=-0", 416)):
+        assert (await one.ask("GET", path, headers={"range": wanted}))[0] == status
+
+
+RANGE = {"range": "bytes=0-9"}
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "status", "num_bytes"),
+    [
+        ("GET", {"if-none-match": "{etag}"}, 304, 0),
+        ("GET", {"if-none-match": 'W/{etag}, "other"', **RANGE}, 304, 0),
+        ("HEAD", {"if-none-match": "*"}, 304, 0),
+        ("GET", {"if-none-match": '"other"'}, 200, len(DATA)),
+        ("GET", {"if-match": "{etag}", **RANGE}, 206, 10),
+        ("GET", {"if-match": "*"}, 200, len(DATA)),
+        ("GET", {"if-match": '"other"', **RANGE}, 412, None),
+        ("GET", {"if-match": "W/{etag}"}, 412, None),
+        ("GET", {"if-range": "{etag}", **RANGE}, 206, 10),
+        ("GET", {"if-range": "W/{etag}", **RANGE}, 200, len(DATA)),
+        ("GET", {"if-range": '"other"', **RANGE}, 200, len(DATA)),
+        ("GET", {"if-range": "Sat, 28 Nov 2026 07:00:00 GMT", **RANGE}, 200, len(DATA)),
+        ("GET", {"if-range": '"other"', "range": f"bytes={10**30}-"}, 200, len(DATA)),
+        ("HEAD", RANGE, 200, 0),
+    ],
+)
+async def test_conditions_are_those_of_http(one, method, asked, status, num_bytes):
+    _, file = await one.upload()
+    path, etag = f"/v1/files/{file['id']}/content", f'"{file["id"]}"'
+    asked = {name: value.replace("{etag}", etag) for name, value in asked.items()}
+    got, data, headers = await one.ask(method, path, headers=asked)
+    assert got == status
+    if num_bytes is not None:
+        assert (len(data), headers["etag"]) == (num_bytes, etag)
+    assert ("content-range" in headers) is (status == 206)
+
+
+async def test_head_tells_how_long_the_whole_file_is(one, state, net):
+    _, file = await one.upload()
+    app = create_app(state)
+    head = f"HEAD /v1/files/{file['id']}/content HTTP/1.1\r\nhost: a\r\nrange: bytes=0-9\r\n"
+    async with net.listening(SimpleNamespace(app=app, state=state)) as port:
+        wire = await net.connect(port)
+        await wire.send(head.encode() + f"authorization: Bearer {KEYS[0]}\r\n\r\n".encode())
+        answer = await wire.read_until(b"\r\n\r\n")
+        wire.close()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert f"content-length: {len(DATA)}\r\n".encode() in answer
+    assert f'etag: "{file["id"]}"'.encode() in answer
 
 
 async def test_pages_of_files_by_purpose_order_and_cursor(one):
