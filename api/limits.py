@@ -59,7 +59,16 @@ class Admission:
         self._changed.set()
 
     def admit(self, state: RequestState, key_id: str | None = None) -> None:
-        """Count the exchange as work until it ends.
+        """`verify`, then `count`."""
+        self.verify(key_id)
+        self.count(state, key_id)
+
+    def count(self, state: RequestState, key_id: str | None = None) -> None:
+        """Count the exchange as work until it ends."""
+        self._working[_key(state)] = key_id
+
+    def verify(self, key_id: str | None = None) -> None:
+        """Whether there is room for one more.
 
         Arguments:
             key_id: of the caller; None where all callers share one queue.
@@ -82,7 +91,6 @@ class Admission:
                 code="rate_limit_exceeded",
                 headers=retry_headers(1.0),
             )
-        self._working[_key(state)] = key_id
 
     def is_full(self) -> bool:
         """Whether the slots and the queue behind them are taken."""

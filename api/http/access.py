@@ -147,7 +147,7 @@ class AccessMiddleware:
             log.exception("request %s failed outside of its route", state.request_id)
             if is_started:
                 raise  # the server closes the connection without a proper end of the body
-            await _send_json(send_with_headers, 500, self._server_error_body())
+            await send_json(send_with_headers, 500, self._server_error_body())
         finally:
             for close in state.closers:
                 await close()
@@ -189,10 +189,14 @@ def _headers(state: RequestState) -> list[tuple[bytes, bytes]]:
     ]
 
 
-async def _send_json(send: Send, status: int, body: bytes) -> None:
+async def send_json(
+    send: Send, status: int, body: bytes, more: Mapping[str, str] | None = None
+) -> None:
+    """Answer with JSON, from outside of Quart."""
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode("ascii")),
+        *((name.encode("ascii"), value.encode("ascii")) for name, value in (more or {}).items()),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

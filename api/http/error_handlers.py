@@ -9,7 +9,7 @@ import orjson
 from quart import Quart, Response, has_request_context, request
 from werkzeug.exceptions import HTTPException
 
-from api.errors import APIError, error_body, from_engine_error, server_error
+from api.errors import APIError, ErrorStyle, error_body, from_engine_error, server_error
 from api.http.access import request_state
 from api.settings import ErrorFormat
 from engine.errors import EngineError
@@ -56,12 +56,17 @@ def install_error_handlers(app: Quart, style: ErrorFormat) -> None:
 
 def error_response(error: APIError, style: ErrorFormat) -> Response:
     """The answer for `error`; routes of Anthropic's API have its style."""
-    is_anthropic = has_request_context() and request.path.startswith(ANTHROPIC_PATH)
+    path = request.path if has_request_context() else ""
     return Response(
-        orjson.dumps(error_body(error, "anthropic" if is_anthropic else style)),
+        orjson.dumps(error_body(error, style_of(path, style))),
         status=error.status,
         headers={"content-type": "application/json", **error.headers},
     )
+
+
+def style_of(path: str, style: ErrorFormat) -> ErrorStyle:
+    """How errors are written on the route of this path."""
+    return "anthropic" if path.startswith(ANTHROPIC_PATH) else style
 
 
 def from_http_exception(error: HTTPException) -> APIError:

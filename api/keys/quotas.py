@@ -64,10 +64,18 @@ class Quota:
         self.tokens = tokens
 
     def admit(self) -> None:
-        """Count a request. Raises APIError 429 when either limit is used up."""
+        """`verify`, then `count`."""
+        self.verify()
+        self.count()
+
+    def verify(self) -> None:
+        """Raise APIError 429 when either limit is used up."""
         for name, bucket in (("requests", self.requests), ("tokens", self.tokens)):
             if bucket.wait_s > 0:
                 raise _exceeded(name, bucket)
+
+    def count(self) -> None:
+        """Count a request."""
         self.requests.take(1)
 
     def headers(self) -> Headers:

@@ -128,7 +128,10 @@ def main() -> int:
         ssl_certfile="/nowhere/cert.pem" if mode == "no certificate" else "",
     )  # fmt: skip
     model = "/nowhere/model" if mode == "no model" else "m"
-    server = Server(settings, EngineConfig(model=model), start_engine, load_text, make_app)
+    server = Server(
+        settings, EngineConfig(model=model), start_engine, load_text, make_app,
+        when_loaded=lambda: sys.stderr.write("all is loaded\n"),
+    )  # fmt: skip
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

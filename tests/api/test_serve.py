@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import pathlib
 import re
 import signal
@@ -12,6 +13,8 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+
+from api.serve import keep_what_is_loaded
 
 SERVER = pathlib.Path(__file__).with_name("scripted_server.py")
 TEXT = "".join(f"data: {index}\n\n" for index in range(20)) + "data: [DONE]\n\n"
@@ -69,6 +72,16 @@ async def read_stream(client: httpx.AsyncClient, started: asyncio.Event) -> str:
             text += part
             started.set()
     return text
+
+
+async def test_what_is_loaded_is_kept_from_the_collector_before_the_server_is_ready():
+    async with serving() as server:
+        assert server.log.index("all is loaded") < server.log.index("ready in")
+    keep_what_is_loaded()
+    try:
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
 
 
 async def test_sigterm_lets_streams_end_and_tells_newcomers_503():
