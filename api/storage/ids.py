@@ -38,7 +38,7 @@ PREFIXES = {
 
 TIME_DIGITS = 14
 RANDOM_BYTES = 17
-_GENERATED = re.compile(r"[a-z_]{2,16}[_\-][0-9a-f]{48}")
+_GENERATED = re.compile(r"([a-z_]{2,16}[_\-])[0-9a-f]{48}")
 _MARKED = re.compile(r".*_of_[0-9a-f]{16}", re.DOTALL)
 _SANE = re.compile(r"[A-Za-z0-9_\-]{1,128}")
 
@@ -72,9 +72,10 @@ def is_reserved(text: str) -> bool:
     return is_generated(text) or _MARKED.fullmatch(text) is not None
 
 
-def is_generated(text: str) -> bool:
-    """Whether a text has the form of `new_id`."""
-    return _GENERATED.fullmatch(text) is not None
+def is_generated(text: str, kind: str | None = None) -> bool:
+    """Whether a text has the form of `new_id`, of this kind if one is given."""
+    match = _GENERATED.fullmatch(text)
+    return match is not None and (kind is None or match[1] == PREFIXES[kind])
 
 
 def is_sane(text: str) -> bool:

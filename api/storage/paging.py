@@ -2,8 +2,8 @@
 
     {"object": "list", "data": [...], "first_id": ..., "last_id": ..., "has_more": ...}
 
-An id sorts as its time of creation, so a cursor still works when its row is gone. Lists with
-another order (items of a response) say by which column; their cursor must be a row of the list.
+An id sorts as its time of creation, so a cursor still works when its row is gone: who deletes what
+a page shows finds the next page. What can be no id of the list is refused.
 """
 
 from __future__ import annotations
@@ -55,45 +55,36 @@ async def page_of(
     select: Select[Row],
     id_column: InstrumentedAttribute[str],
     query: PageQuery,
-    position: InstrumentedAttribute[int] | None = None,
+    kind: str,
 ) -> Page[Row]:
     """One page of `select`, which must be filtered and not ordered.
 
     Arguments:
-        position: the column that gives the order; None = the order of ids.
+        kind: of the ids, as in `api.storage.ids.PREFIXES`.
 
     Raises:
         APIError: 400 for a cursor that cannot be one.
     """
-    column: ColumnElement[Any] = (id_column if position is None else position).expression
-
-    async def value_of(name: str, cursor: str) -> Any:
-        if position is None and ids.is_generated(cursor):
-            return cursor
-        if position is not None and ids.is_sane(cursor):
-            row = (await session.scalars(select.where(id_column == cursor))).first()
-            if row is not None:
-                return getattr(row, position.key)
-        raise _no_such_item(name)
-
+    for name, cursor in (("after", query.after), ("before", query.before)):
+        if cursor is not None and not ids.is_generated(cursor, kind):
+            raise no_such_item(name)
     is_up = query.order == "asc"
     bounds: list[ColumnElement[bool]] = []
     if query.after is not None:
-        value = await value_of("after", query.after)
-        bounds.append(column > value if is_up else column < value)
+        bounds.append(id_column > query.after if is_up else id_column < query.after)
     if query.before is not None:
-        value = await value_of("before", query.before)
-        bounds.append(column < value if is_up else column > value)
+        bounds.append(id_column < query.before if is_up else id_column > query.before)
     # Only `before`: the rows next to the cursor, walked away from it.
     is_backwards = query.before is not None and query.after is None
     ascending = is_up != is_backwards
-    ordered = select.where(*bounds).order_by(column.asc() if ascending else column.desc())
+    ordered = select.where(*bounds).order_by(id_column.asc() if ascending else id_column.desc())
     found = list((await session.scalars(ordered.limit(query.limit + 1))).all())
     rows = found[: query.limit]
     return Page(rows[::-1] if is_backwards else rows, len(found) > query.limit)
 
 
-def _no_such_item(name: str) -> APIError:
+def no_such_item(name: str) -> APIError:
+    """400 for a cursor; `name` is `after` or `before`."""
     return APIError(
         f"Invalid '{name}': there is no such item in this list.", param=name, code="invalid_value"
     )

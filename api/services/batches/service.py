@@ -92,7 +92,9 @@ async def list_batches(storage: Storage, project_id: str, query: BatchesQuery) -
         after=query.after, before=query.before, limit=query.limit, order=query.order
     )
     async with storage.database.reading() as session:
-        page = await page_of(session, owned(BatchRow, project_id), id_of(BatchRow), page_query)
+        page = await page_of(
+            session, owned(BatchRow, project_id), id_of(BatchRow), page_query, "batch"
+        )
     return page_body(page, batch_body)
 
 

@@ -66,7 +66,7 @@ async def list_completions(
         rows = rows.where(exists(tag))
     page = PageQuery(after=query.after, limit=query.limit, order=query.order)
     async with storage.database.reading() as session:
-        found = await page_of(session, rows, id_of(ChatCompletionRow), page)
+        found = await page_of(session, rows, id_of(ChatCompletionRow), page, "chat_completion")
     return page_body(found, shown)
 
 

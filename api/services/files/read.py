@@ -48,7 +48,7 @@ async def list_files(storage: Storage, project_id: str, query: FilesQuery) -> di
         after=query.after, before=query.before, limit=query.limit, order=query.order
     )
     async with storage.database.reading() as session:
-        page = await page_of(session, select, id_of(FileRow), page_query)
+        page = await page_of(session, select, id_of(FileRow), page_query, "file")
     return page_body(page, file_body)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from api.errors import APIError
 from api.protocol.responses.queries import ItemsQuery
 from api.services.responses.sealed import seal
+from api.storage.paging import no_such_item
 
 Item = dict[str, Any]
 
@@ -51,6 +51,4 @@ def _place(items: Sequence[Item], name: str, item_id: str) -> int:
     for index, item in enumerate(items):
         if item["id"] == item_id:
             return index
-    raise APIError(
-        f"Invalid '{name}': there is no such item in this list.", param=name, code="invalid_value"
-    )
+    raise no_such_item(name)
