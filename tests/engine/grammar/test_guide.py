@@ -57,6 +57,20 @@ def test_ids_beyond_the_tokenizer_are_never_allowed(follow: Any, tokenizer: Toke
     assert max(allowed) < tokenizer.vocab_size
 
 
+@pytest.mark.parametrize(
+    "source", ['start: "<|im_end|>b"', "start: /<\\|im_end\\|>b/", from_choice(["<|im_end|>b"])]
+)
+def test_a_special_token_s_name_in_a_string_is_text_and_bare_it_is_the_token(
+    follow: Any, tokenizer: Tokenizer, source: str
+) -> None:
+    written = {tokenizer.token_text(index) for index in follow(source).allowed()}
+    assert written
+    assert all("<|im_end|>b".startswith(text) for text in written)
+    assert "<|im_end|>" not in written
+    (token,) = follow('start: <|im_end|> "b"').allowed()
+    assert token in tokenizer.special_ids
+
+
 def test_the_grammar_waits_for_the_end_of_the_reasoning(follow: Any, tokenizer: Tokenizer) -> None:
     sequence = follow('start: "7"', begins_after=((8, 9), (10,)))
     seven = tokenizer.encode("7", add_special_tokens=False)[0]
