@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.storage.ids import is_sane
 from api.storage.owned import load_owned, not_found
 from api.storage.responses import Item, add_items
-from api.storage.tables.responses import ConversationRow, ItemRow
+from api.storage.tables.responses import ConversationRow, ItemRow, RemovedItemRow
 
 
 async def load_conversation(
@@ -52,7 +53,33 @@ async def load_item(session: AsyncSession, row: ConversationRow, item_id: str) -
     return found
 
 
+async def remove_item(session: AsyncSession, item: ItemRow) -> None:
+    """Delete an item of a conversation; its place is remembered."""
+    place = RemovedItemRow(holder_id=item.holder_id, item_id=item.item_id, position=item.position)
+    await session.merge(place)
+    await session.delete(item)
+
+
+async def places_of_removed(
+    session: AsyncSession, conversation_id: str, item_ids: Sequence[str]
+) -> dict[str, int]:
+    """How many items come before each of these that was removed, by its id."""
+    sane = [item_id for item_id in item_ids if is_sane(item_id)]
+    if not sane:
+        return {}
+    num_before = (
+        select(func.count())
+        .where(ItemRow.holder_id == conversation_id, ItemRow.position < RemovedItemRow.position)
+        .scalar_subquery()
+    )
+    query = select(RemovedItemRow.item_id, num_before).where(
+        RemovedItemRow.holder_id == conversation_id, RemovedItemRow.item_id.in_(sane)
+    )
+    return {row[0]: row[1] for row in await session.execute(query)}
+
+
 async def remove_conversation(session: AsyncSession, row: ConversationRow) -> None:
     """Delete a conversation and its items."""
-    await session.execute(delete(ItemRow).where(ItemRow.holder_id == row.id))
+    for table in (ItemRow, RemovedItemRow):
+        await session.execute(delete(table).where(table.holder_id == row.id))
     await session.delete(row)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import pydantic
-from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.http.noted_fields import read_fields
@@ -29,11 +28,13 @@ from api.storage.conversations import (
     append_items,
     load_conversation,
     load_item,
+    places_of_removed,
     remove_conversation,
 )
+from api.storage.conversations import remove_item as remove_item_of
 from api.storage.owned import find_owned
 from api.storage.responses import conversation_items
-from api.storage.tables.responses import ConversationRow, ItemRow
+from api.storage.tables.responses import ConversationRow
 
 Body = dict[str, Any]
 Model = TypeVar("Model", bound=pydantic.BaseModel)
@@ -104,7 +105,11 @@ async def list_items(exchange: Exchange, conversation_id: str, query: ItemsQuery
     async with exchange.storage.database.reading() as session:
         row = await load_conversation(session, exchange.project_id, conversation_id)
         items = await conversation_items(session, row.id, row.num_positions)
-    return page_of_items(items, query)
+        cursors = [
+            cursor for cursor in (query.after, query.before) if cursor and ids.is_sane(cursor)
+        ]
+        gone = await places_of_removed(session, row.id, cursors)
+    return page_of_items(items, query, gone)
 
 
 async def retrieve_item(
@@ -121,10 +126,7 @@ async def remove_item(exchange: Exchange, conversation_id: str, wanted_id: str) 
     """Delete an item; the conversation it was in. Raises APIError 404."""
     async with exchange.storage.database.writing() as session:
         row = await _locked(session, exchange, conversation_id)
-        item = await load_item(session, row, wanted_id)
-        await session.execute(
-            delete(ItemRow).where(ItemRow.holder_id == row.id, ItemRow.position == item.position)
-        )
+        await remove_item_of(session, await load_item(session, row, wanted_id))
     return shown(row)
 
 

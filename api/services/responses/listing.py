@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from api.protocol.responses.queries import ItemsQuery
@@ -12,15 +13,26 @@ from api.storage.paging import no_such_item
 Item = dict[str, Any]
 
 
-def page_of_items(items: Sequence[Item], query: ItemsQuery) -> dict[str, Any]:
+def page_of_items(
+    items: Sequence[Item], query: ItemsQuery, gone: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, Any]:
     """One page of a list that is all there.
 
+    Arguments:
+        gone: how many of the items come before one that was removed, by its id.
+
     Raises:
-        APIError: 400, a cursor is no item of the list.
+        APIError: 400, a cursor is, and was, no item of the list.
     """
-    ordered = list(items) if query.order == "asc" else list(reversed(items))
-    start = 0 if query.after is None else _place(ordered, "after", query.after) + 1
-    end = len(ordered) if query.before is None else _place(ordered, "before", query.before)
+    is_up = query.order == "asc"
+    ordered = list(items) if is_up else list(reversed(items))
+    # A cursor takes up [begin, end) of the list: one place, or none if it is gone.
+    places = {item["id"]: (index, index + 1) for index, item in enumerate(ordered)}
+    for item_id, num_before in gone.items():
+        gap = num_before if is_up else len(ordered) - num_before
+        places.setdefault(item_id, (gap, gap))
+    start = 0 if query.after is None else _place(places, "after", query.after)[1]
+    end = len(ordered) if query.before is None else _place(places, "before", query.before)[0]
     if query.before is not None and query.after is None:
         start = max(0, end - query.limit)
     shown = ordered[start:end][: query.limit]
@@ -47,8 +59,7 @@ def included(item: Item, include: Collection[str]) -> Item:
     return {**item, "encrypted_content": item.get("encrypted_content") or seal("reasoning", text)}
 
 
-def _place(items: Sequence[Item], name: str, item_id: str) -> int:
-    for index, item in enumerate(items):
-        if item["id"] == item_id:
-            return index
-    raise no_such_item(name)
+def _place(places: Mapping[str, tuple[int, int]], name: str, item_id: str) -> tuple[int, int]:
+    if item_id not in places:
+        raise no_such_item(name)
+    return places[item_id]

@@ -69,6 +69,16 @@ class ItemRow(Base):
     body: Mapped[dict[str, Any]] = mapped_column(Json)
 
 
+class RemovedItemRow(Base):
+    """Where an item of a conversation was, for who removes items while going through their list."""
+
+    __tablename__ = "removed_items"
+
+    holder_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    item_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    position: Mapped[int] = mapped_column(Integer)
+
+
 class EventsRow(Base):
     """Events of a response, in order: [first, first + count).
 

@@ -130,6 +130,48 @@ async def test_nobody_else_sees_a_conversation(asker: Any) -> None:
     assert await texts(asker, conversation_id) == ["hello"]
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_who_removes_what_each_page_shows_meets_every_item(asker: Any, order: Any) -> None:
+    exchange = asker.exchange
+    items = [{**HELLO, "id": f"msg_{index}"} for index in range(7)]
+    conversation_id = (await conversations.create(exchange, {"items": items}))["id"]
+    await conversations.remove_item(exchange, conversation_id, "msg_3")
+    seen, after = [], None
+    while True:
+        query = ItemsQuery(order=order, limit=2, after=after)
+        page = await conversations.list_items(exchange, conversation_id, query)
+        for item in page["data"]:
+            seen.append(item["id"])
+            await conversations.remove_item(exchange, conversation_id, item["id"])
+        if not page["has_more"]:
+            break
+        after = page["last_id"]
+    there = [f"msg_{index}" for index in range(7) if index != 3]
+    assert seen == (there if order == "asc" else there[::-1])
+
+
+async def test_a_removed_item_is_a_cursor_until_another_has_its_id(asker: Any) -> None:
+    exchange = asker.exchange
+    items = [{**HELLO, "id": f"msg_{index}"} for index in range(4)]
+    conversation_id = (await conversations.create(exchange, {"items": items}))["id"]
+    await conversations.remove_item(exchange, conversation_id, "msg_1")
+
+    async def page(**query: Any) -> list[str]:
+        found = await conversations.list_items(
+            exchange, conversation_id, ItemsQuery(order="asc", **query)
+        )
+        return [item["id"] for item in found["data"]]
+
+    assert await page(after="msg_1") == ["msg_2", "msg_3"]
+    assert await page(before="msg_1") == ["msg_0"]
+    again = {"items": [{**HELLO, "id": "msg_1"}]}
+    await conversations.add_items(exchange, conversation_id, again, IncludeQuery())
+    assert await page(after="msg_1") == []
+    with pytest.raises(APIError) as caught:
+        await page(after="msg_9")
+    assert (caught.value.status, caught.value.param) == (400, "after")
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
