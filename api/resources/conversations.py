@@ -10,7 +10,7 @@ from api.idempotency import answered, id_of
 from api.keys.auth import without_engine
 from api.protocol.responses.queries import IncludeQuery, ItemsQuery
 from api.resources.responses import exchange, shown
-from api.services.responses import conversations
+from api.services.responses.conversation import conversations
 
 blueprint = Blueprint("conversations", __name__)
 

@@ -16,11 +16,11 @@ from api.idempotency import id_of
 from api.keys.auth import without_engine
 from api.protocol.responses.queries import ItemsQuery, RetrieveQuery
 from api.resources.answers import json_response, respond
-from api.services.responses import background, retrieval
 from api.services.responses.exchange import DIALECT_HEADER, Exchange
 from api.services.responses.once import respond_once
 from api.services.responses.rendered import render_response
 from api.services.responses.service import create_response
+from api.services.responses.stored import background, retrieval
 from api.services.responses.tokens import compact, count_input_tokens
 from api.services.responses.tool_outputs import give_outputs
 

@@ -10,13 +10,13 @@ from api.context import ServerContext, ServerState
 from api.errors import APIError
 from api.services.access.usage import record_left
 from api.services.generation.events import told
-from api.services.responses.background import end_now, make_again, queue_of
-from api.services.responses.dialects import TERMINAL
-from api.services.responses.mcp.claims import called_in, let_go
-from api.services.responses.open_items import Event
-from api.services.responses.rows import FOREGROUND, write_end
-from api.services.responses.run import TRANSIENT
-from api.services.responses.snapshot import error_of
+from api.services.responses.events.dialects import TERMINAL
+from api.services.responses.events.run import TRANSIENT
+from api.services.responses.objects.open_items import Event
+from api.services.responses.objects.snapshot import error_of
+from api.services.responses.stored.background import end_now, make_again, queue_of
+from api.services.responses.stored.mcp_claims import called_in, let_go
+from api.services.responses.stored.rows import FOREGROUND, write_end
 from api.storage.database import Database
 from api.storage.errors import StorageError
 from api.storage.responses import add_events

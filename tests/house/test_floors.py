@@ -29,6 +29,10 @@ FORBIDDEN = {
 DIALECTS = ("api/services/anthropic", "api/services/responses")
 ANSWERS = ("api/services/chat", "api/services/completions", "api/services/generate", *DIALECTS)
 
+RESPONSES = "api/services/responses"
+ROOMS_OF_RESPONSES = ("objects", "mcp", "request", "conversation", "events", "stored")
+"""Each above those before it."""
+
 # inside a floor: room -> rooms above it, which it must not import
 ROOMS_ABOVE = {
     "api/flags": ("api/http", "api/keys", "api/services", "api/resources", "api/app"),
@@ -47,6 +51,13 @@ ROOMS_ABOVE = {
         "api/services/anthropic",
     ),
     "api/services/completions": ("api/services/chat", "api/services/render", *DIALECTS),
+    **{
+        f"{RESPONSES}/{room}": (
+            *(f"{RESPONSES}/{above}" for above in ROOMS_OF_RESPONSES[index + 1 :]),
+            *(f"{RESPONSES}/{endpoint}" for endpoint in ("service", "once", "socket", "holding")),
+        )
+        for index, room in enumerate(ROOMS_OF_RESPONSES)
+    },
     "api/workers": ("api/resources", "api/app", "api/cli", "api/serve"),
     "api/resources": ("api/app", "api/cli", "api/serve"),
     "engine/scheduler": ("engine/runner", "engine/core", "engine/client", "engine/process"),

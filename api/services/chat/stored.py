@@ -15,7 +15,7 @@ from api.protocol.responses.queries import CompletionsQuery, ItemsQuery, Message
 from api.protocol.stored_chat import UpdateChatCompletionRequest
 from api.services.chat.job import ChatJob
 from api.services.chat.service import Keep
-from api.services.responses.listing import page_of_items
+from api.services.responses.conversation.listing import page_of_items
 from api.storage.owned import id_of, load_owned, owned
 from api.storage.paging import PageQuery, page_body, page_of
 from api.storage.store import Storage

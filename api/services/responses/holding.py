@@ -10,14 +10,14 @@ from typing import Any
 from api.errors import APIError
 from api.protocol.responses.items import ITEMS
 from api.protocol.responses.request import ResponsesRequest
-from api.services.responses.conversion import Placed
+from api.services.responses.conversation.history import History
 from api.services.responses.exchange import Exchange
-from api.services.responses.history import History
-from api.services.responses.ids import item_id
-from api.services.responses.job import OUTPUT_OF, Round
-from api.services.responses.making import make_job
-from api.services.responses.open_items import Item
-from api.services.responses.snapshot import Snapshot
+from api.services.responses.objects.ids import item_id
+from api.services.responses.objects.open_items import Item
+from api.services.responses.objects.snapshot import Snapshot
+from api.services.responses.request.conversion import Placed
+from api.services.responses.request.job import OUTPUT_OF, Round
+from api.services.responses.request.making import make_job
 from api.storage.tables.responses import ResponseRow
 
 TIMEOUT_S = 600.0

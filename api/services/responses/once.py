@@ -4,7 +4,7 @@ run again after a crash.
 The response is committed with its conversation's new items before the line's result is, or the
 key's answer: a server that dies in between leaves it behind. Its id follows from the batch and the
 line, or from the key, so the next run finds it and gives it as the answer. One that failed makes
-room for a new try, unless it called an MCP server: calls are made by one run (`mcp.claims`).
+room for a new try, unless it called an MCP server: calls are made by one run (`stored.mcp_claims`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from api.protocol.responses.queries import RetrieveQuery
 from api.services.generation.events import EventStream
 from api.services.requests import Answer
 from api.services.responses.exchange import Exchange
-from api.services.responses.mcp.claims import take_up_calls, verify_uncalled
-from api.services.responses.retrieval import retrieve, stream_again
-from api.services.responses.rows import TAKEN
 from api.services.responses.service import create_response
+from api.services.responses.stored.mcp_claims import take_up_calls, verify_uncalled
+from api.services.responses.stored.retrieval import retrieve, stream_again
+from api.services.responses.stored.rows import TAKEN
 from api.storage.owned import find_owned
 from api.storage.responses import remove_response
 from api.storage.tables.responses import ResponseRow

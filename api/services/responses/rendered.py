@@ -11,11 +11,11 @@ from api.protocol.later_fields import Neutral, refuse_fields
 from api.services.naming import naming
 from api.services.render.service import REASON, render_job
 from api.services.requests import Answer, verify_model
+from api.services.responses.conversation.history import load_history
 from api.services.responses.exchange import Exchange
-from api.services.responses.history import load_history
-from api.services.responses.making import make_job, new_response_id, read_request
-from api.services.responses.mcp.beginning import known_toolbox
-from api.services.responses.wording import spell
+from api.services.responses.request.beginning import known_toolbox
+from api.services.responses.request.making import make_job, new_response_id, read_request
+from api.services.responses.request.wording import spell
 
 NOT_RENDERED: Mapping[str, Neutral] = {
     "background": (None, False),

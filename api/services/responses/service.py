@@ -12,20 +12,20 @@ from api.protocol.responses.request import ResponsesRequest
 from api.services.generation.events import EventStream
 from api.services.generation.merging import begin, merge
 from api.services.requests import Answer, verify_model
-from api.services.responses.background import enqueue, pinned
-from api.services.responses.dialects import DialectWriter
+from api.services.responses.conversation.history import load_history
+from api.services.responses.events.dialects import DialectWriter
+from api.services.responses.events.run import ResponseRun
 from api.services.responses.exchange import Exchange
-from api.services.responses.history import load_history
 from api.services.responses.holding import Holding
-from api.services.responses.making import new_response_id, read_request
 from api.services.responses.mcp.asked import without_secrets
-from api.services.responses.mcp.beginning import begin_job
-from api.services.responses.mcp.claims import claimed
 from api.services.responses.mcp.servers import Claim
-from api.services.responses.open_items import Event
-from api.services.responses.recorder import Events, Recorder
-from api.services.responses.retrieval import follow, told_of_the_cut
-from api.services.responses.run import ResponseRun
+from api.services.responses.objects.open_items import Event
+from api.services.responses.request.beginning import begin_job
+from api.services.responses.request.making import new_response_id, read_request
+from api.services.responses.stored.background import enqueue, pinned
+from api.services.responses.stored.mcp_claims import claimed
+from api.services.responses.stored.recorder import Events, Recorder
+from api.services.responses.stored.retrieval import follow, told_of_the_cut
 
 KEEP_ALIVE = b": keep-alive\n\n"
 """What a stream that is held says meanwhile."""

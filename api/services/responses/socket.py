@@ -16,9 +16,9 @@ from api.errors import APIError
 from api.http.json_body import parse_json_object
 from api.protocol.responses.items import ItemReference, stored_form
 from api.services.generation.events import told
-from api.services.responses.dialects import TERMINAL
+from api.services.responses.conversation.history import History
+from api.services.responses.events.dialects import TERMINAL
 from api.services.responses.exchange import Exchange, Remembered
-from api.services.responses.history import History
 from api.services.responses.service import create_response
 from engine.errors import InvalidParameterError
 

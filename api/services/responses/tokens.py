@@ -20,17 +20,17 @@ from api.services.guidance.tool_plan import plan_tools, shown_tools
 from api.services.naming import naming
 from api.services.prompts.rendering import render_chat
 from api.services.requests import Answer, verify_model
-from api.services.responses.conversion import Placed, prompt_fields
+from api.services.responses.conversation.history import load_history
 from api.services.responses.exchange import Exchange
-from api.services.responses.history import load_history
-from api.services.responses.ids import item_id
-from api.services.responses.job import ResponseJob
-from api.services.responses.making import make_job
 from api.services.responses.mcp.asked import verify_servers
-from api.services.responses.mcp.beginning import known_toolbox
-from api.services.responses.sealed import seal
-from api.services.responses.snapshot import usage_body
-from api.services.responses.wording import spell
+from api.services.responses.objects.ids import item_id
+from api.services.responses.objects.sealed import seal
+from api.services.responses.objects.snapshot import usage_body
+from api.services.responses.request.beginning import known_toolbox
+from api.services.responses.request.conversion import Placed, prompt_fields
+from api.services.responses.request.job import ResponseJob
+from api.services.responses.request.making import make_job
+from api.services.responses.request.wording import spell
 from api.storage import ids
 
 COMPACT = (

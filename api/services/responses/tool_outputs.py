@@ -26,11 +26,11 @@ from api.protocol.responses.tool_outputs import ToolOutput, ToolOutputsRequest
 from api.services.requests import Answer
 from api.services.responses.exchange import Exchange
 from api.services.responses.holding import answers
-from api.services.responses.job import calls_waiting
 from api.services.responses.mcp.asked import verify_complete
-from api.services.responses.open_items import Item
-from api.services.responses.rows import TAKEN
+from api.services.responses.objects.open_items import Item
+from api.services.responses.request.job import calls_waiting
 from api.services.responses.service import create_response
+from api.services.responses.stored.rows import TAKEN
 from api.storage import ids
 from api.storage.responses import load_response
 from api.storage.tables.responses import ResponseRow

@@ -10,7 +10,7 @@ import pytest
 from quart.testing.connections import WebsocketResponseError
 
 from api.app import create_app, state_of
-from api.services.responses.dialects import TERMINAL
+from api.services.responses.events.dialects import TERMINAL
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ from api.logs import set_up_logging  # noqa: E402
 from api.model.text import ModelText  # noqa: E402
 from api.serve import Server  # noqa: E402
 from api.services.access import idempotency, keys, usage  # noqa: E402, F401
-from api.services.responses import recorder, rows  # noqa: E402
+from api.services.responses.stored import recorder, rows  # noqa: E402
 from api.settings import ServerSettings  # noqa: E402
 from api.storage import metadata, migrate  # noqa: E402, F401
 from api.storage.blobs import BlobStore  # noqa: E402

@@ -15,10 +15,10 @@ from api.services.mcp.faults import McpFault
 from api.services.mcp.session import McpSession
 from api.services.responses.mcp.asked import mcp_tools, server_of
 from api.services.responses.mcp.lists import marked_id
-from api.services.responses.mcp.open_items import OpenMcpCall, OpenMcpList
 from api.services.responses.mcp.told import Approved, arguments_of
 from api.services.responses.mcp.toolbox import Lists, Toolbox, allowed, make_tools
-from api.services.responses.open_items import Item
+from api.services.responses.objects.open_items import Item
+from api.services.responses.objects.open_mcp_items import OpenMcpCall, OpenMcpList
 
 MAX_CALLS = 128
 """Of one response that has no `max_tool_calls`."""

@@ -16,7 +16,7 @@ from api.model.formats import ModelFormats
 from api.parsers.reasoning import REASONING_PARSERS
 from api.parsers.tools import TOOL_PARSERS
 from api.services.requests import Answer
-from api.services.responses import conversations
+from api.services.responses.conversation import conversations
 from api.services.responses.exchange import Exchange
 from api.services.responses.service import create_response
 

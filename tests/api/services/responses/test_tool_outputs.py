@@ -11,7 +11,8 @@ import pytest
 from api.errors import APIError
 from api.protocol.responses.queries import RetrieveQuery
 from api.services.requests import Answer
-from api.services.responses import holding, retrieval
+from api.services.responses import holding
+from api.services.responses.stored import retrieval
 from api.services.responses.tool_outputs import give_outputs
 from engine.errors import InvalidParameterError, OverloadedError
 

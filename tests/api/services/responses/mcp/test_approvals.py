@@ -11,7 +11,8 @@ import pytest
 
 from api.errors import APIError
 from api.protocol.responses.queries import IncludeQuery
-from api.services.responses import background, conversations, retrieval
+from api.services.responses.conversation import conversations
+from api.services.responses.stored import background, retrieval
 from engine.errors import InvalidParameterError, OverloadedError
 from engine.request import GenerateRequest, TokenDelta
 from tests.api.services.responses.mcp.world import LOOK, kinds

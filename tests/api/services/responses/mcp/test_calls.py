@@ -10,8 +10,8 @@ import pytest
 
 from api.errors import APIError
 from api.protocol.responses.queries import RetrieveQuery
-from api.services.responses import retrieval
 from api.services.responses.rendered import render_response
+from api.services.responses.stored import retrieval
 from api.services.responses.tokens import count_input_tokens
 from api.services.responses.tool_outputs import give_outputs
 from api.storage.tables.responses import ResponseRow

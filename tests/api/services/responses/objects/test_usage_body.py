@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.services.generation.usage import Usage
-from api.services.responses.snapshot import usage_body
+from api.services.responses.objects.snapshot import usage_body
 
 
 def test_usage_has_vllms_fields_beside_openais() -> None:

@@ -16,19 +16,19 @@ from api.keys.tenant import Tenant
 from api.protocol.responses.items import ITEMS
 from api.protocol.responses.request import ResponsesRequest
 from api.services.generation.merging import merge
-from api.services.responses.conversion import Placed
+from api.services.responses.conversation.history import History
+from api.services.responses.events.pacing import gathered
+from api.services.responses.events.restoring import Written, ending
+from api.services.responses.events.resuming import resumed
+from api.services.responses.events.run import ResponseRun
 from api.services.responses.exchange import Exchange
-from api.services.responses.history import History
-from api.services.responses.mcp.beginning import begin_job
-from api.services.responses.mcp.claims import called_in, let_go, take_up
 from api.services.responses.mcp.told import Approved
-from api.services.responses.pacing import gathered
-from api.services.responses.recorder import Events
-from api.services.responses.restoring import Written, ending
-from api.services.responses.resuming import resumed
-from api.services.responses.rows import Work, write_begin, write_end, writing
-from api.services.responses.run import ResponseRun
-from api.services.responses.snapshot import Snapshot
+from api.services.responses.objects.snapshot import Snapshot
+from api.services.responses.request.beginning import begin_job
+from api.services.responses.request.conversion import Placed
+from api.services.responses.stored.mcp_claims import called_in, let_go, take_up
+from api.services.responses.stored.recorder import Events
+from api.services.responses.stored.rows import Work, write_begin, write_end, writing
 from api.storage.responses import add_events, context_of, events_after, load_response, own_items
 from api.storage.tables.responses import ResponseRow
 

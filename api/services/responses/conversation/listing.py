@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from api.protocol.responses.queries import ItemsQuery
-from api.services.responses.sealed import seal
+from api.services.responses.objects.sealed import seal
 from api.storage.paging import no_such_item
 
 Item = dict[str, Any]

@@ -19,13 +19,13 @@ from api.services.generation.merging import merge
 from api.services.generation.output import OutputChunk
 from api.services.generation.reading import ChoiceReader
 from api.services.generation.usage import usage_of
-from api.services.responses.job import Between, ResponseJob, Round, calls_waiting
-from api.services.responses.mcp.open_items import SETTLED_AFTER, OpenMcpCall, OpenMcpList
+from api.services.responses.events.said import Said
+from api.services.responses.events.writer import OutputWriter
 from api.services.responses.mcp.servers import McpServers, left_at_the_end
-from api.services.responses.open_items import Event, Item, ItemStyle
-from api.services.responses.said import Said
-from api.services.responses.snapshot import Snapshot, error_of, settings_of, usage_body
-from api.services.responses.writer import OutputWriter
+from api.services.responses.objects.open_items import Event, Item, ItemStyle
+from api.services.responses.objects.open_mcp_items import SETTLED_AFTER, OpenMcpCall, OpenMcpList
+from api.services.responses.objects.snapshot import Snapshot, error_of, settings_of, usage_body
+from api.services.responses.request.job import Between, ResponseJob, Round, calls_waiting
 from engine.errors import ContextLengthError, EngineDiedError, OverloadedError, SuspendedError
 
 Ready = list[tuple[int, OutputChunk]]

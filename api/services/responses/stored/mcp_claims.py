@@ -20,11 +20,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.errors import APIError
-from api.services.responses.dialects import TERMINAL
+from api.services.responses.events.dialects import TERMINAL
 from api.services.responses.exchange import Exchange
 from api.services.responses.mcp.servers import McpServers
 from api.services.responses.mcp.told import Approved
-from api.services.responses.open_items import Event, Item
+from api.services.responses.objects.open_items import Event, Item
 from api.storage.errors import StorageError
 from api.storage.tables.mcp_claims import McpClaimRow
 from engine.errors import InvalidParameterError

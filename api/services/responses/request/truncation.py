@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from api.protocol.responses.items import MessageItem
 from api.services.chat.job import ChatJob
-from api.services.responses.conversion import Placed
+from api.services.responses.request.conversion import Placed
 from engine.errors import ContextLengthError
 
 Result = TypeVar("Result")

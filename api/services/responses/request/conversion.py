@@ -29,10 +29,10 @@ from api.protocol.responses.tools import (
     ResponseFunctionTool,
     ResponseTool,
 )
-from api.services.responses.choice import choice_of
 from api.services.responses.mcp.told import Teller
 from api.services.responses.mcp.toolbox import EMPTY, Toolbox
-from api.services.responses.sealed import unseal
+from api.services.responses.objects.sealed import unseal
+from api.services.responses.request.choice import choice_of
 from engine.errors import InvalidParameterError
 
 Fields = dict[str, Any]

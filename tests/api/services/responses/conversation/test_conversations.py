@@ -10,7 +10,7 @@ import pytest
 from api.errors import APIError
 from api.keys.tenant import Tenant
 from api.protocol.responses.queries import IncludeQuery, ItemsQuery
-from api.services.responses import conversations
+from api.services.responses.conversation import conversations
 from engine.errors import InvalidParameterError
 
 UP = ItemsQuery(order="asc")

@@ -11,9 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.errors import APIError
+from api.services.responses.conversation.history import History
 from api.services.responses.exchange import Exchange
-from api.services.responses.history import History
-from api.services.responses.snapshot import Snapshot
+from api.services.responses.objects.snapshot import Snapshot
 from api.services.webhooks.events import emit
 from api.storage.conversations import append_items, load_conversation
 from api.storage.leases import now_ms

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Sequence
 
 from api.errors import APIError
-from api.services.responses.open_items import Event
+from api.services.responses.objects.open_items import Event
 
 Events = AsyncGenerator[list[Event], None]
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from api.protocol.responses.request import ResponsesRequest
 from api.services.chat.job import ChatJob
-from api.services.responses.open_items import Item
-from api.services.responses.snapshot import Snapshot
+from api.services.responses.objects.open_items import Item
+from api.services.responses.objects.snapshot import Snapshot
 
 OUTPUT_OF = {
     "function_call": "function_call_output",

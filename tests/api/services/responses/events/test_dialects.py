@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from api.protocol.responses.queries import RetrieveQuery
-from api.services.responses import retrieval
 from api.services.responses.exchange import Exchange
+from api.services.responses.stored import retrieval
 from engine.errors import InvalidParameterError
 
 CALL = '<tool_call>\n{"name": "look", "arguments": {"city": "Rome"}}\n</tool_call>'

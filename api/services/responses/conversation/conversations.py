@@ -19,10 +19,10 @@ from api.protocol.responses.items import InputItem, stored_form
 from api.protocol.responses.later import refuse_later_items
 from api.protocol.responses.queries import IncludeQuery, ItemsQuery
 from api.services.access.idempotency import Answered, unasked
+from api.services.responses.conversation.history import resolved
+from api.services.responses.conversation.listing import Item, included, item_list, page_of_items
 from api.services.responses.exchange import Exchange
-from api.services.responses.history import resolved
-from api.services.responses.ids import item_id
-from api.services.responses.listing import Item, included, item_list, page_of_items
+from api.services.responses.objects.ids import item_id
 from api.storage import ids
 from api.storage.conversations import (
     append_items,

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.errors import APIError
 from api.protocol.responses.items import ITEMS, InputItem, ItemReference, input_items, stored_form
 from api.protocol.responses.request import PromptFields
-from api.services.responses.conversion import Placed
 from api.services.responses.exchange import Exchange
-from api.services.responses.ids import item_id
+from api.services.responses.objects.ids import item_id
+from api.services.responses.request.conversion import Placed
 from api.storage.conversations import load_conversation
 from api.storage.responses import (
     context_of,

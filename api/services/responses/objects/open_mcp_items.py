@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from api.services.mcp.faults import McpFault
-from api.services.responses.open_items import Event, Item
+from api.services.responses.objects.open_items import Event, Item
 
 ENDED = "The response ended before the MCP server answered."
 LISTING, ARGUMENTS_DONE = (

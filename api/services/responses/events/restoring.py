@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from api.services.responses.mcp.open_items import ARGUMENTS_DONE, OpenMcpCall, OpenMcpList
-from api.services.responses.open_items import (
+from api.services.responses.events.writer import OutputWriter
+from api.services.responses.objects.open_items import (
     Event,
     Item,
     ItemStyle,
@@ -15,8 +15,8 @@ from api.services.responses.open_items import (
     OpenMessage,
     OpenReasoning,
 )
-from api.services.responses.snapshot import Snapshot
-from api.services.responses.writer import OutputWriter
+from api.services.responses.objects.open_mcp_items import ARGUMENTS_DONE, OpenMcpCall, OpenMcpList
+from api.services.responses.objects.snapshot import Snapshot
 
 
 class Written:

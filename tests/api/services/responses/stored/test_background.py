@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 from api.errors import APIError
 from api.keys.tenant import Tenant
 from api.protocol.responses.queries import RetrieveQuery
-from api.services.responses import background, retrieval
+from api.services.responses.stored import background, retrieval
 from api.storage.errors import StorageError
 from api.storage.ids import new_id
 from api.storage.tables.responses import ResponseRow

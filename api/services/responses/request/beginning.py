@@ -10,16 +10,16 @@ from api.protocol.responses.items import ITEMS
 from api.protocol.responses.mcp import McpListToolsItem, McpTool
 from api.protocol.responses.request import PromptFields, ResponsesRequest
 from api.services.chat.job import ChatJob
-from api.services.responses.conversion import Placed
-from api.services.responses.job import ResponseJob
-from api.services.responses.making import make_job
 from api.services.responses.mcp.asked import mcp_tools
 from api.services.responses.mcp.lists import is_enough
-from api.services.responses.mcp.open_items import ARGUMENTS_DONE
 from api.services.responses.mcp.servers import Claim, McpServers, server_named
 from api.services.responses.mcp.told import Approved, approved_calls
 from api.services.responses.mcp.toolbox import EMPTY, Lists, Toolbox, filter_of, make_tools
-from api.services.responses.open_items import Event, Item
+from api.services.responses.objects.open_items import Event, Item
+from api.services.responses.objects.open_mcp_items import ARGUMENTS_DONE
+from api.services.responses.request.conversion import Placed
+from api.services.responses.request.job import ResponseJob
+from api.services.responses.request.making import make_job
 from engine.errors import InvalidParameterError
 
 

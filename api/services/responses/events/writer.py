@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from api.services.generation.reading import CallDelta, MessageDelta
-from api.services.responses.ids import item_id
-from api.services.responses.mcp.open_items import OpenApproval, OpenMcpCall
 from api.services.responses.mcp.toolbox import EMPTY
-from api.services.responses.open_items import (
+from api.services.responses.objects.ids import item_id
+from api.services.responses.objects.open_items import (
     Event,
     Item,
     ItemStyle,
@@ -19,6 +18,7 @@ from api.services.responses.open_items import (
     OpenMessage,
     OpenReasoning,
 )
+from api.services.responses.objects.open_mcp_items import OpenApproval, OpenMcpCall
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from api.errors import APIError
 from api.keys.tenant import Tenant
 from api.protocol.responses.queries import ItemsQuery, RetrieveQuery
-from api.services.responses import retrieval
+from api.services.responses.stored import retrieval
 from api.storage.errors import StorageError
 from api.storage.tables.responses import EventsRow, ItemRow, ResponseRow
 from engine.errors import InvalidParameterError
@@ -270,7 +270,7 @@ async def test_what_could_not_be_written_down_is_not_told_as_done(
     keeping: Any, monkeypatch: Any
 ) -> None:
     asker = keeping("hello")
-    from api.services.responses.recorder import Recorder
+    from api.services.responses.stored.recorder import Recorder
 
     async def fail(*_: Any) -> None:
         raise StorageError

@@ -18,15 +18,15 @@ from api.services.chat.service import prepare
 from api.services.generation.single_tokens import token_by_token
 from api.services.naming import naming
 from api.services.requests import Identity
-from api.services.responses.compatibility import verify_official
-from api.services.responses.conversion import Placed, chat_body
 from api.services.responses.exchange import Exchange
-from api.services.responses.ids import call_ids
-from api.services.responses.job import ResponseJob
 from api.services.responses.mcp.asked import verify_servers
 from api.services.responses.mcp.toolbox import EMPTY, Toolbox
-from api.services.responses.truncation import fitting, within_room
-from api.services.responses.wording import spell
+from api.services.responses.objects.ids import call_ids
+from api.services.responses.request.compatibility import verify_official
+from api.services.responses.request.conversion import Placed, chat_body
+from api.services.responses.request.job import ResponseJob
+from api.services.responses.request.truncation import fitting, within_room
+from api.services.responses.request.wording import spell
 from api.storage import ids
 from engine.errors import InvalidParameterError
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from api.protocol.responses.queries import ItemsQuery, RetrieveQuery
 from api.services.generation.events import DONE
-from api.services.responses.dialects import TERMINAL, DialectWriter
+from api.services.responses.conversation.listing import included, page_of_items
+from api.services.responses.events.dialects import TERMINAL, DialectWriter
+from api.services.responses.events.restoring import Written, ending
 from api.services.responses.exchange import Exchange
-from api.services.responses.listing import included, page_of_items
-from api.services.responses.mcp.claims import called_in, let_go
-from api.services.responses.open_items import Event
-from api.services.responses.restoring import Written, ending
-from api.services.responses.snapshot import Snapshot
+from api.services.responses.objects.open_items import Event
+from api.services.responses.objects.snapshot import Snapshot
+from api.services.responses.stored.mcp_claims import called_in, let_go
 from api.storage.errors import StorageError
 from api.storage.responses import context_of, events_after, load_response, remove_response
 from api.storage.tables.responses import ResponseRow

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 
-from api.services.responses.mcp.open_items import SETTLED_AFTER
-from api.services.responses.open_items import Event
+from api.services.responses.objects.open_items import Event
+from api.services.responses.objects.open_mcp_items import SETTLED_AFTER
 
 Events = AsyncGenerator[list[Event], None]
 

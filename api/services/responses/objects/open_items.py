@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from api.services.responses.sealed import seal
-from api.services.responses.summary import summary_of
+from api.services.responses.objects.sealed import seal
+from api.services.responses.objects.summary import summary_of
 
 Event = dict[str, Any]
 Item = dict[str, Any]

@@ -15,13 +15,13 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from api.errors import APIError
-from api.services.responses.dialects import TERMINAL
+from api.services.responses.conversation.history import History
+from api.services.responses.events.dialects import TERMINAL
+from api.services.responses.events.run import ResponseRun
 from api.services.responses.exchange import Exchange
-from api.services.responses.history import History
-from api.services.responses.open_items import Event
-from api.services.responses.rows import LEASE_MS, Work, write_begin, write_end, writing
-from api.services.responses.run import ResponseRun
-from api.services.responses.snapshot import Snapshot
+from api.services.responses.objects.open_items import Event
+from api.services.responses.objects.snapshot import Snapshot
+from api.services.responses.stored.rows import LEASE_MS, Work, write_begin, write_end, writing
 from api.storage.errors import StorageError
 from api.storage.leases import Lease, LeaseLostError, hold, renew
 from api.storage.responses import add_events
