@@ -65,7 +65,7 @@ def _wanted() -> dict[str, str]:
     """`metadata[key]=value` of the query.
 
     Raises:
-        InvalidParameterError: `metadata` is written otherwise, or has too many pairs.
+        InvalidParameterError: `metadata` is written otherwise, has too many pairs, or one twice.
     """
     pairs: dict[str, str] = {}
     for name, value in request.args.items():
@@ -78,6 +78,8 @@ def _wanted() -> dict[str, str]:
                 "characters.",
                 param="metadata",
             )
+        if len(request.args.getlist(name)) > 1:
+            raise InvalidParameterError(f"Invalid '{name}': given several times.", param=name)
         pairs[found[1]] = value
     if len(pairs) > MAX_PAIRS:
         raise InvalidParameterError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 from api.errors import APIError
 from api.http.multipart import FormReader, Part, shown
@@ -102,16 +102,28 @@ async def publish(
 
 
 def put_field(fields: dict[str, Any], name: str, value: str) -> None:
-    """`a[b]` is member b of object a; digits are numbers where the SDKs write them so."""
+    """`a[b]` is member b of object a; digits are numbers where the SDKs write them so. Raises
+    APIError 400 for what is there already."""
     match = _BRACKETS.fullmatch(name)
     if match is None:
-        fields[shown(name)] = value
+        _put(fields, shown(name), value, shown(name))
         return
     members = fields.setdefault(match[1], {})
     if not isinstance(members, dict):
-        raise APIError(f"Invalid '{match[1]}': given twice.", param=match[1])
+        raise _several(match[1])
     is_number = match[2] == "seconds" and value.isascii() and value.isdigit() and len(value) < 16
-    members[match[2]] = int(value) if is_number else value
+    path = f"{match[1]}.{match[2]}"
+    _put(cast(dict[str, Any], members), match[2], int(value) if is_number else value, path)
+
+
+def _put(fields: dict[str, Any], name: str, value: str | int, path: str) -> None:
+    if name in fields:
+        raise _several(path)
+    fields[name] = value
+
+
+def _several(path: str) -> APIError:
+    return APIError(f"Invalid '{path}': given several times.", param=path, code="invalid_value")
 
 
 async def part_of(form: FormReader, name: str, *, strict_fields: bool) -> AsyncIterator[Part]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from api.errors import APIError
 from api.http.multipart import FormReader
@@ -28,6 +28,8 @@ from api.storage.tables.uploads import UploadPartRow, UploadRow
 LIFETIME_S = 3600
 MAX_PART_BYTES = 64 * 2**20
 MAX_NUM_PARTS = 10_000
+MAX_TIMES_SENT = 2
+"""The parts of an upload together, in its bytes."""
 PENDING, COMPLETED, CANCELLED, EXPIRED = "pending", "completed", "cancelled", "expired"
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 WHAT = "Upload"
@@ -81,10 +83,11 @@ async def add_part(
     Raises:
         APIError: 404; 400 the upload is over, the part too large, or there is none.
     """
-    row = await _begin_part(storage, project_id, upload_id)
+    row, max_bytes = await _begin_part(storage, project_id, upload_id)
     try:
         async for part in part_of(form, "data", strict_fields=strict_fields):
-            row.num_bytes = await storage.blobs.write(part_key(row.id), _bounded(part.data()))
+            pieces = _bounded(part.data(), max_bytes)
+            row.num_bytes = await storage.blobs.write(part_key(row.id), pieces)
         async with storage.database.writing() as session:
             await _load_pending(session, project_id, upload_id)
             stored = await session.get_one(UploadPartRow, row.id)
@@ -195,9 +198,13 @@ def part_key(part_id: str) -> str:
     return f"parts/{part_id}"
 
 
-async def _begin_part(storage: Storage, project_id: str, upload_id: str) -> UploadPartRow:
+async def _begin_part(
+    storage: Storage, project_id: str, upload_id: str
+) -> tuple[UploadPartRow, int]:
+    """A row that nobody sees yet, and how many bytes it may have."""
     async with storage.database.writing() as session:
         upload = await _load_pending(session, project_id, upload_id)
+        await _verify_room(session, upload)
         upload.has_blobs = True
         row = UploadPartRow(
             id=new_id("part"),
@@ -208,7 +215,20 @@ async def _begin_part(storage: Storage, project_id: str, upload_id: str) -> Uplo
             is_whole=False,
         )
         session.add(row)
-    return row
+        return row, min(MAX_PART_BYTES, upload.num_bytes)
+
+
+async def _verify_room(session: Any, upload: UploadRow) -> None:
+    """A client may send parts again that it lost sight of, but not without end."""
+    part = UploadPartRow
+    known = select(func.count(), func.coalesce(func.sum(part.num_bytes), 0))
+    row = (await session.execute(known.where(part.upload_id == upload.id))).one()
+    if row[0] >= MAX_NUM_PARTS or row[1] > MAX_TIMES_SENT * upload.num_bytes:
+        raise APIError(
+            f"The upload has too many parts: {row[0]:,} with {row[1]:,} bytes.",
+            param="upload_id",
+            code="too_many_parts",
+        )
 
 
 async def _load_pending(session: Any, project_id: str, upload_id: str) -> UploadRow:
@@ -253,13 +273,13 @@ async def _joined(
             yield piece
 
 
-async def _bounded(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _bounded(pieces: AsyncIterator[bytes], max_bytes: int) -> AsyncIterator[bytes]:
     num_bytes = 0
     async for piece in pieces:
         num_bytes += len(piece)
-        if num_bytes > MAX_PART_BYTES:
+        if num_bytes > max_bytes:
             raise APIError(
-                f"Invalid 'data': a part may have {MAX_PART_BYTES:,} bytes.",
+                f"Invalid 'data': a part of this upload may have {max_bytes:,} bytes.",
                 status=413,
                 param="data",
             )

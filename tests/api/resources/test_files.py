@@ -12,6 +12,7 @@ import pytest
 from quart.datastructures import FileStorage
 
 from api.app import create_app, make_state
+from api.services.files import uploads
 from api.services.files.names import blob_key
 from api.services.files.remove import sweep_files
 from api.services.files.uploads import sweep_uploads
@@ -220,6 +221,26 @@ async def count(storage, table):
         return await session.scalar(select(func.count()).select_from(table))
 
 
+async def test_a_field_of_the_form_that_comes_twice_is_refused(one, storage):
+    def field(name, value):
+        return f'--b\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+
+    expires = "expires_after[anchor]"
+    for names, param in (
+        (("purpose", "purpose"), "purpose"),
+        (("purpose", expires, expires), "expires_after.anchor"),
+        ((expires, "expires_after"), "expires_after"),
+        (("expires_after", expires), "expires_after"),
+    ):
+        data = "".join(field(name, "batch") for name in names) + field('file"; filename="a', "x")
+        headers = {"content-type": "multipart/form-data; boundary=b"}
+        form = (data + "--b--\r\n").encode()
+        status, body, _ = await one.ask("POST", "/v1/files", headers=headers, data=form)
+        assert (status, body["error"]["param"]) == (400, param)
+        assert "several times" in body["error"]["message"]
+    assert await count(storage, FileRow) == 0
+
+
 async def test_a_form_without_a_file_is_refused(one):
     status, body, _ = await one.ask("POST", "/v1/files", form={"purpose": "batch"}, files={})
     assert status == 400
@@ -353,6 +374,17 @@ async def test_parts_that_do_not_fit_are_refused_and_the_upload_goes_on(one):
         status, body, _ = await complete(one, upload, part_ids, **more)
         assert (status, body["error"]["param"]) == (400, param)
     assert (await complete(one, upload, [part["id"]]))[0] == 200
+
+
+async def test_an_upload_takes_no_more_than_it_can_use(one, monkeypatch):
+    _, upload, _ = await begin(one, 4)
+    status, body, _ = await add(one, upload, b"xxxxx")
+    assert (status, body["error"]["param"]) == (413, "data")
+    assert [(await add(one, upload, b"xxxx"))[0] for _ in range(4)] == [200, 200, 200, 400]
+    monkeypatch.setattr(uploads, "MAX_NUM_PARTS", 2)
+    _, upload, _ = await begin(one, 4)
+    assert [(await add(one, upload, b""))[0] for _ in range(3)] == [200, 200, 400]
+    assert (await add(one, upload, b""))[1]["error"]["code"] == "too_many_parts"
 
 
 async def test_a_cancelled_upload_leaves_nothing(one, storage):
