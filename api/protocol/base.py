@@ -11,6 +11,8 @@ Ids = Annotated[list[int], pydantic.Field(fail_fast=True)]
 TokenId = Annotated[int, pydantic.Field(ge=0, le=2**63 - 1)]
 TokenIds = Annotated[list[TokenId], pydantic.Field(fail_fast=True)]
 StopField = str | Texts | None
+ItemId = Annotated[str, pydantic.Field(min_length=1, max_length=128, pattern=r"^[^\x00]*$")]
+"""What a client may call an item; no database's text holds U+0000."""
 Metadata = Annotated[
     dict[
         Annotated[str, pydantic.Field(max_length=64)],

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.storage.ids import is_sane
+from api.storage.ids import can_be_kept
 from api.storage.owned import load_owned, not_found
 from api.storage.responses import Item, add_items
 from api.storage.tables.responses import ConversationRow, ItemRow, RemovedItemRow
@@ -47,7 +47,7 @@ async def append_items(
 async def load_item(session: AsyncSession, row: ConversationRow, item_id: str) -> ItemRow:
     """One item. Raises APIError 404 without one."""
     query = select(ItemRow).where(ItemRow.holder_id == row.id, ItemRow.item_id == item_id)
-    found = (await session.scalars(query)).first()
+    found = (await session.scalars(query)).first() if can_be_kept(item_id) else None
     if found is None:
         raise not_found("item", item_id)
     return found
@@ -64,8 +64,8 @@ async def places_of_removed(
     session: AsyncSession, conversation_id: str, item_ids: Sequence[str]
 ) -> dict[str, int]:
     """How many items come before each of these that was removed, by its id."""
-    sane = [item_id for item_id in item_ids if is_sane(item_id)]
-    if not sane:
+    possible = [item_id for item_id in item_ids if can_be_kept(item_id)]
+    if not possible:
         return {}
     num_before = (
         select(func.count())
@@ -73,7 +73,7 @@ async def places_of_removed(
         .scalar_subquery()
     )
     query = select(RemovedItemRow.item_id, num_before).where(
-        RemovedItemRow.holder_id == conversation_id, RemovedItemRow.item_id.in_(sane)
+        RemovedItemRow.holder_id == conversation_id, RemovedItemRow.item_id.in_(possible)
     )
     return {row[0]: row[1] for row in await session.execute(query)}
 

@@ -83,6 +83,11 @@ def is_sane(text: str) -> bool:
     return _SANE.fullmatch(text) is not None
 
 
+def can_be_kept(text: str) -> bool:
+    """Whether the database can hold a text as an id that a client chose."""
+    return "\0" not in text
+
+
 def _next_us() -> int:
     global _last_us  # noqa: PLW0603
     with _lock:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
-from api.protocol.base import RequestModel, by_type
+from api.protocol.base import ItemId, RequestModel, by_type
 from api.protocol.messages import TextPart
 from api.protocol.responses.mcp import (
     McpApprovalRequestItem,
@@ -18,7 +18,6 @@ from api.protocol.responses.mcp import (
 MAX_ITEMS = 16_384
 MAX_ID_CHARACTERS = 128
 
-ItemId = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
 CallId = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
 Status = Literal["in_progress", "completed", "incomplete"]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
-from api.protocol.base import RequestModel
+from api.protocol.base import ItemId, RequestModel
 
 MAX_NAMES = 512
 MAX_NAME_CHARACTERS = 256
@@ -20,7 +20,6 @@ LATER: dict[str, tuple[Any, ...]] = {
 }
 """Fields of the tool that cannot be honoured, with the values that ask for nothing."""
 
-ItemId = Annotated[str, pydantic.Field(min_length=1, max_length=128)]
 ServerLabel = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 McpName = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Names = Annotated[list[McpName], pydantic.Field(max_length=MAX_NAMES)]

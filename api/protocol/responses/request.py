@@ -6,10 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
-from api.protocol.base import Ids, Metadata, RequestModel, ServiceTier, StopField
+from api.protocol.base import Ids, ItemId, Metadata, RequestModel, ServiceTier, StopField
 from api.protocol.chat import ReasoningEffort
 from api.protocol.messages import MAX_MESSAGES, Message
-from api.protocol.responses.items import Input, ItemId
+from api.protocol.responses.items import Input
 from api.protocol.responses.tools import ResponseToolChoice, ResponseTools
 from api.protocol.structured import StructuredOutputs
 

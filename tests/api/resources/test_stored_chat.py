@@ -153,7 +153,9 @@ async def test_nobody_else_sees_a_completion(client: Any, state: Any, monkeypatc
     assert await got(client, url) == made
 
 
-@pytest.mark.parametrize("query", ["limit=0", "order=up", "after=%00"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "order=up", "after=%00", "metadata[a]=1&metadata[a]=2"]
+)
 async def test_bad_queries_are_400(client: Any, query: str) -> None:
     await got(client, f"/v1/chat/completions?{query}", 400)
 

@@ -176,6 +176,20 @@ async def test_a_removed_item_is_a_cursor_until_another_has_its_id(asker: Any) -
     ("body", "param"),
     [
         ({"items": [HELLO] * 21}, "items"),
+        ({"items": [{**HELLO, "id": "a\0b"}]}, "items[0].id"),
+        ({"items": [{"type": "item_reference", "id": "a\0b"}]}, "items[0].id"),
+        (
+            {
+                "items": [
+                    {
+                        "type": "mcp_approval_response",
+                        "approval_request_id": "a\0b",
+                        "approve": True,
+                    }
+                ]
+            },
+            "items[0].approval_request_id",
+        ),
         ({"items": [{"type": "computer_call", "id": "x"}]}, "items[0].type"),
         ({"metadata": {str(index): "x" for index in range(17)}}, "metadata"),
         ({"metadata": {"a": 1}}, "metadata.a"),
@@ -185,6 +199,18 @@ async def test_bad_bodies_are_refused_by_name(asker: Any, body: dict[str, Any], 
     with pytest.raises(InvalidParameterError) as caught:
         await conversations.create(asker.exchange, body)
     assert caught.value.param == param
+
+
+async def test_an_id_that_no_database_can_hold_is_no_item_s(asker: Any) -> None:
+    conversation_id = (await conversations.create(asker.exchange, {"items": [HELLO]}))["id"]
+    for attempt in (
+        conversations.retrieve_item(asker.exchange, conversation_id, "a\0b", IncludeQuery()),
+        conversations.remove_item(asker.exchange, conversation_id, "a\0b"),
+        conversations.list_items(asker.exchange, conversation_id, ItemsQuery(after="a\0b")),
+    ):
+        with pytest.raises(APIError) as caught:
+            await attempt
+        assert caught.value.status in {400, 404}
 
 
 async def test_a_conversation_that_is_not_there_is_named_by_its_field(
