@@ -73,10 +73,10 @@ class Guard:
         """Why there is no room for this request; None where there is, or where it takes more than
         a key and a route to know: the routes' guard then says what there is to say."""
         view = self._post_views.get(scope["path"]) if scope["method"] == "POST" else None
-        if view is None or AZURE_KEY in scope or not self._is_work("POST", view):
+        if view is None or is_public(view) or not self._is_work("POST", view):
             return None
         headers = _read(scope)
-        if "origin" in headers:  # a browser, which needs more headers to see an answer
+        if "origin" in headers or AZURE_KEY in scope:  # whose answers have more headers
             return None
         exchange = request_state(scope)
         try:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from quart import Blueprint
+
+from api.keys.auth import public
 
 KEYS = ("sk-flood", "sk-other")
 ORIGIN = {"origin": "https://app"}
@@ -63,3 +66,17 @@ async def test_what_is_refused_at_the_door_is_counted_with_its_route(make_world)
     assert 'reason="rate_limit"} 1' in text
     assert 'handler="/t/whole"' in text
     assert world.state.admission.num_working == 2
+
+
+async def test_while_draining_what_is_public_is_answered(make_world):
+    world = full(make_world)
+    blueprint = Blueprint("open", __name__)
+    blueprint.post("/t/open")(public(_open))
+    world.app.register_blueprint(blueprint)
+    world.state.admission.start_draining()
+    assert (await ask(world, path="/t/open")).status_code == 200
+    assert (await ask(world)).status_code == 503
+
+
+async def _open():
+    return {}
