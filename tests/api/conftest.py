@@ -7,7 +7,7 @@ import dataclasses
 import os
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -313,19 +313,35 @@ def scripted_engine() -> type[ScriptedEngine]:
     return ScriptedEngine
 
 
-@pytest.fixture
-async def storage_settings(tmp_path: Path) -> AsyncGenerator[ServerSettings]:
+@asynccontextmanager
+async def empty_storage(data_dir: Path) -> AsyncGenerator[ServerSettings]:
     """Settings of an empty storage of its own."""
     if not POSTGRES:
-        yield ServerSettings(data_dir=str(tmp_path / "data"))
+        yield ServerSettings(data_dir=str(data_dir))
         return
     name = f"servax_{uuid.uuid4().hex}"
     await administer(f"CREATE DATABASE {name}")
     base = POSTGRES.rpartition("/")[0]
     try:
-        yield ServerSettings(data_dir=str(tmp_path / "data"), database_url=f"{base}/{name}")
+        yield ServerSettings(data_dir=str(data_dir), database_url=f"{base}/{name}")
     finally:
         await administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+EmptyStorage = Callable[[Path], AbstractAsyncContextManager[ServerSettings]]
+
+
+@pytest.fixture
+def make_storage() -> EmptyStorage:
+    """For tests of several storages."""
+    return empty_storage
+
+
+@pytest.fixture
+async def storage_settings(tmp_path: Path) -> AsyncGenerator[ServerSettings]:
+    """Settings of an empty storage of its own."""
+    async with empty_storage(tmp_path / "data") as settings:
+        yield settings
 
 
 @pytest.fixture
