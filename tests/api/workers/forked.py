@@ -22,6 +22,7 @@ from api.settings import ServerSettings
 SERVER = pathlib.Path(__file__).with_name("killable_server.py")
 STARTING_S = 120.0
 STEP_S = 0.004
+LEASE_S = 1.0
 
 
 class ForkedServer:
@@ -94,6 +95,7 @@ class Forge:
         *,
         traces: bool = False,
         step_s: float = STEP_S,
+        lease_s: float = LEASE_S,
     ) -> AsyncIterator[ForkedServer]:
         """A server that listens, unless it killed itself before."""
         self._num += 1
@@ -101,6 +103,7 @@ class Forge:
         order: dict[str, Any] = {
             "data_dir": settings.data_dir, "database_url": settings.database_url,
             "log": str(log), "point": point, "number": number, "traces": traces, "step_s": step_s,
+            "lease_s": lease_s,
         }  # fmt: skip
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -45,7 +45,6 @@ from api.workers import crew, responses, runner, sweeper  # noqa: E402, F401
 from api.workers.batches import answering, kind, running  # noqa: E402, F401
 from engine.config import EngineConfig  # noqa: E402
 
-LEASE_S = 1.0
 MAX_RANDOM_S = 1.0
 """Of the server's own processor time, which a busy machine does not stretch."""
 TEXT = "hello world, hello there, one two three"
@@ -89,6 +88,7 @@ class Order(SimpleNamespace):
         number: of the visit to the point that kills it, or the seed of the time.
         traces: write down each point that is passed.
         step_s: how long the engine takes for a token.
+        lease_s: after which those who died are succeeded.
     """
 
 
@@ -185,11 +185,11 @@ def watch(points: Points) -> None:
     answering.Answerer.answer = answer  # type: ignore[method-assign]
 
 
-def be_quick() -> None:
+def be_quick(lease_s: float) -> None:
     """Leases of those who died end soon."""
-    runner.JobRunner.__init__.__kwdefaults__.update(lease_s=LEASE_S, poll_s=0.1)
-    recorder.LEASE_MS = rows.LEASE_MS = int(LEASE_S * 1000)
-    idempotency.LEASE_S, idempotency.RENEW_S = LEASE_S, LEASE_S / 3
+    runner.JobRunner.__init__.__kwdefaults__.update(lease_s=lease_s, poll_s=0.1)
+    recorder.LEASE_MS = rows.LEASE_MS = int(lease_s * 1000)
+    idempotency.LEASE_S, idempotency.RENEW_S = lease_s, lease_s / 3
     running.GROUP_S = 0.02
     accounts.MAX_SETTLE_S = 30.0
 
@@ -200,7 +200,7 @@ def serve(order: Order) -> int:
     for stream in (1, 2):
         os.dup2(output, stream)
     set_up_logging("info")
-    be_quick()
+    be_quick(order.lease_s)
     points = Points(order)
     if order.point or order.traces:
         watch(points)

@@ -8,21 +8,24 @@ import asyncio
 import random
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
 from api.services.access.usage import LEFT
 from api.settings import ServerSettings
+from api.storage.base import Base
 from api.storage.database import Database, sqlite_url
 from api.storage.errors import StorageError
 from api.storage.folder import data_folder
+from api.storage.tables.batches import BatchRow
 from api.storage.tables.chat_completions import ChatCompletionRow
 from api.storage.tables.responses import ConversationRow, ResponseRow
 from api.storage.tables.uploads import UploadRow
 from api.storage.tables.usage import UsageRow
 from tests.api.workers.forked import Forge, ForkedServer, forging
-from tests.api.workers.life import PARTS, Life, Told, Verification
+from tests.api.workers.life import NUM_LINES, PARTS, Life, Told, Verification
 
 Point = tuple[str, str, str]
 """The part of a client's life, and place and moment of the server."""
@@ -100,6 +103,9 @@ QUICK: list[Point] = [
 ]
 """One of each kind, for every run of the tests."""
 
+SHARED = ("chat batch", "response batch", "background", "background stream")
+"""What the workers of all replicas do."""
+
 NUM_RANDOM = 200
 NUM_RANDOM_PARTS = 4
 NUM_AT_ONCE = 4
@@ -140,12 +146,27 @@ async def ledger(settings: ServerSettings, *, with_left: bool = True) -> Tokens:
 
 async def num_repeatable(settings: ServerSettings) -> list[int]:
     """How many there are of what `REPEATABLE` makes."""
-    database = Database.open(settings.database_url or sqlite_url(data_folder(settings.data_dir)))
     tables = (ChatCompletionRow, ResponseRow, ConversationRow, UploadRow)
+    return [await counted(settings, table) for table in tables]
+
+
+async def num_open(settings: ServerSettings) -> int:
+    """Jobs that are not over."""
+    return sum([await counted(settings, table, table.is_open) for table in (BatchRow, ResponseRow)])
+
+
+async def num_records(settings: ServerSettings) -> int:
+    """Engine requests in the ledger."""
+    return await counted(settings, UsageRow)
+
+
+async def counted(settings: ServerSettings, table: type[Base], *conditions: Any) -> int:
+    database = Database.open(settings.database_url or sqlite_url(data_folder(settings.data_dir)))
     async with database.reading() as session:
-        counts = [await session.scalar(select(func.count()).select_from(each)) for each in tables]
+        query = select(func.count()).select_from(table).where(*conditions)
+        count = await session.scalar(query)
     await database.close()
-    return [int(count or 0) for count in counts]
+    return int(count or 0)
 
 
 async def counters(server: ForkedServer) -> Tokens:
@@ -239,7 +260,25 @@ async def test_what_a_killed_replica_ran_is_finished_by_the_other(forge, storage
         forge.serving(storage_settings) as one,
         forge.serving(storage_settings, "workers.batches: line done", 12) as two,
     ):
-        lives = [Life(one, told).live(["chat batch", "response batch"]) for _ in range(4)]
-        await asyncio.gather(*lives)
+        lives = [SHARED, *3 * [SHARED[:2]]]
+        await asyncio.gather(*(Life(one, told).live(parts) for parts in lives))
         assert two.killed_at
         await Verification(one, told).verify()
+        assert await num_open(storage_settings) == 0
+
+
+async def test_two_replicas_share_batches_and_background_responses_and_run_each_line_once(
+    forge, storage_settings
+):
+    told, num_lives = Told(), 2
+    async with (  # no lease ends because the machine is busy
+        forge.serving(storage_settings, lease_s=60) as one,
+        forge.serving(storage_settings, lease_s=60) as two,
+    ):
+        await asyncio.gather(*(Life(one, told).live(SHARED) for _ in range(num_lives)))
+        await Verification(two, told).verify()
+        used = [await counters(each) for each in (one, two)]
+    assert all(num_tokens for each in used for num_tokens in each), "both worked"
+    assert tuple(map(sum, zip(*used, strict=True))) == await ledger(storage_settings)
+    assert await num_records(storage_settings) == num_lives * (2 * NUM_LINES + 2)
+    assert await num_open(storage_settings) == 0
