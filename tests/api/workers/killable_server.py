@@ -129,11 +129,11 @@ PASSED_OVER = ("database.py", "job.py", "rows.py", "contextlib.py", pathlib.Path
 
 
 def place() -> str:
-    """Module and function that write now."""
+    """Module and function that write now, in whichever room."""
     frame: Any = sys._getframe(1)
     while _is_passed_over(frame):
         frame = frame.f_back
-    module = frame.f_globals["__name__"].removeprefix("api.").removeprefix("services.")
+    module = frame.f_globals["__name__"].rpartition(".")[2]
     return f"{module}.{frame.f_code.co_name}"
 
 

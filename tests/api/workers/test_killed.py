@@ -35,39 +35,39 @@ BLOB = ("before blob", "before rename", "after blob")
 
 TRANSACTIONS = {
     "chat batch": (
-        "files.create.begin_file", "files.create.finish_file", "batches.service.create_batch",
-        "workers.runner._claim", "workers.batches.kind._validate",
-        "workers.batches.running.keep_results", "workers.batches.kind._finish",
-        "workers.batches.finishing.finish", "workers.runner._let_go", "access.usage.write",
+        "create.begin_file", "create.finish_file", "service.create_batch",
+        "runner._claim", "kind._validate",
+        "running.keep_results", "kind._finish",
+        "finishing.finish", "runner._let_go", "usage.write",
     ),
-    "response batch": ("responses.recorder.finish",),
-    "file": ("files.remove.delete_file", "files.remove._remove"),
+    "response batch": ("recorder.finish",),
+    "file": ("remove.delete_file", "remove._remove"),
     "upload": (
-        "files.uploads.create_upload", "files.uploads._begin_part", "files.uploads.add_part",
-        "files.uploads.complete_upload", "files.uploads._remove_part",
-        "files.uploads._remove_blobs",
+        "uploads.create_upload", "uploads._begin_part", "uploads.add_part",
+        "uploads.complete_upload", "uploads._remove_part",
+        "uploads._remove_blobs",
     ),
-    "cancelled upload": ("files.uploads.cancel_upload",),
+    "cancelled upload": ("uploads.cancel_upload",),
     "conversation": (
-        "responses.conversations.create", "responses.conversations.add_items",
-        "responses.recorder.finish", "responses.retrieval.delete_response",
+        "conversations.create", "conversations.add_items",
+        "recorder.finish", "retrieval.delete_response",
     ),
-    "stored chat": ("chat.stored.keep", "chat.stored.update", "chat.stored.remove"),
-    "stream": ("responses.recorder._begin", "responses.recorder.finish"),
-    "background stream": ("responses.background.enqueue", "workers.responses._write"),
-    "background": ("responses.background.enqueue", "workers.responses._write"),
+    "stored chat": ("stored.keep", "stored.update", "stored.remove"),
+    "stream": ("recorder._begin", "recorder.finish"),
+    "background stream": ("background.enqueue", "responses._write"),
+    "background": ("background.enqueue", "responses._write"),
     "idempotency": (
-        "access.idempotency.claim", "chat.stored.keep", "access.idempotency.complete",
-        "responses.recorder.finish", "responses.conversations.create",
-        "files.uploads.create_upload", "responses.conversations.add_items",
-        "files.uploads.complete_upload",
+        "idempotency.claim", "stored.keep", "idempotency.complete",
+        "recorder.finish", "conversations.create",
+        "uploads.create_upload", "conversations.add_items",
+        "uploads.complete_upload",
     ),
 }  # fmt: skip
 """Who writes to the database, in which part of a client's life."""
 
 BLOBS = {
-    "chat batch": ("files.create.create_file", "workers.batches.finishing._write"),
-    "upload": ("files.uploads.add_part", "files.uploads.complete_upload"),
+    "chat batch": ("create.create_file", "finishing._write"),
+    "upload": ("uploads.add_part", "uploads.complete_upload"),
 }
 
 POINTS: list[Point] = [
@@ -75,31 +75,31 @@ POINTS: list[Point] = [
       for place in places for moment in TRANSACTION),
     *((part, place, moment) for part, places in BLOBS.items()
       for place in places for moment in BLOB),
-    ("file", "files.remove._remove", "after delete"),
-    ("upload", "files.uploads._remove_part", "after delete"),
+    ("file", "remove._remove", "after delete"),
+    ("upload", "uploads._remove_part", "after delete"),
     ("chat batch", "workers.batches", "line done"),
     ("response batch", "workers.batches", "line done"),
 ]  # fmt: skip
 
 NOW_AND_THEN = {
-    "workers.job.beat", "responses.recorder._beat", "access.idempotency._renew",
-    "access.idempotency.delete_expired",
+    "job.beat", "recorder._beat", "idempotency._renew",
+    "idempotency.delete_expired",
 }  # fmt: skip
 """They keep leases and clean up; random points find them."""
 
 QUICK: list[Point] = [
-    ("chat batch", "files.create.create_file", "before rename"),
+    ("chat batch", "create.create_file", "before rename"),
     ("chat batch", "workers.batches", "line done"),
-    ("chat batch", "workers.batches.running.keep_results", "before commit"),
-    ("response batch", "responses.recorder.finish", "after commit"),
-    ("chat batch", "workers.batches.finishing.finish", "before commit"),
-    ("upload", "files.uploads.complete_upload", "after blob"),
-    ("conversation", "responses.recorder.finish", "before commit"),
-    ("stored chat", "chat.stored.update", "before commit"),
-    ("stream", "responses.recorder._begin", "after commit"),
-    ("background", "responses.background.enqueue", "after commit"),
-    ("background stream", "workers.responses._write", "before commit"),
-    ("idempotency", "chat.stored.keep", "after commit"),
+    ("chat batch", "running.keep_results", "before commit"),
+    ("response batch", "recorder.finish", "after commit"),
+    ("chat batch", "finishing.finish", "before commit"),
+    ("upload", "uploads.complete_upload", "after blob"),
+    ("conversation", "recorder.finish", "before commit"),
+    ("stored chat", "stored.update", "before commit"),
+    ("stream", "recorder._begin", "after commit"),
+    ("background", "background.enqueue", "after commit"),
+    ("background stream", "responses._write", "before commit"),
+    ("idempotency", "stored.keep", "after commit"),
 ]
 """One of each kind, for every run of the tests."""
 
