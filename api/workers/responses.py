@@ -51,10 +51,15 @@ class BackgroundResponses:
             async with contextlib.aclosing(events):
                 async for ready in events:
                     await _write(job, ready, own, run.usage)
+                    if job.row.is_cancelled:
+                        break
         except (*TRANSIENT, StorageError):
             raise  # it is made again
         except (APIError, EngineError) as fault:
             await _end(job, error_of(told(fault)))
+        else:
+            if job.row.is_open:
+                await _cancel(job, run.usage)
 
     async def give_up(self, job: Job[ResponseRow]) -> None:
         """It failed too often."""
@@ -112,3 +117,10 @@ async def _write(
 async def _end(job: Job[ResponseRow], error: dict[str, Any]) -> None:
     async with job.writing() as (session, row):
         await end_now(session, row, "failed", error)
+
+
+async def _cancel(job: Job[ResponseRow], usage: dict[str, Any]) -> None:
+    """What it made after the last write is not told, but counted."""
+    async with job.writing() as (session, row):
+        row.usage = usage
+        await end_now(session, row, "cancelled")

@@ -28,6 +28,7 @@ class ResponseRow(LeasedRow):
         outputs: what tools gave so far, by `call_id`.
         continued_by: the response that those made.
         usage: tokens as of the last write, for whoever ends it before its time.
+        is_cancelled: whoever makes it is to end it.
     """
 
     __tablename__ = "responses"
@@ -46,6 +47,7 @@ class ResponseRow(LeasedRow):
     outputs: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     continued_by: Mapped[str | None] = mapped_column(ID)
     usage: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    is_cancelled: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
 class ItemRow(Base):

@@ -3,7 +3,9 @@ read them from there, whichever worker they ask."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +36,9 @@ from api.storage.tables.responses import ResponseRow
 
 PACE_S = 0.05
 """Events of so long are written down together."""
+
+CANCEL_S = 1.0
+"""For so long a worker is waited for that is asked to stop."""
 
 MAX_OPEN = 1000
 """Background responses of one project that are not over."""
@@ -116,10 +121,14 @@ async def make_again(
 async def cancel(exchange: Exchange, response_id: str) -> Snapshot:
     """End a background response now, whichever worker makes it; one that is over stays as it is.
 
+    Its worker stops when it writes next, and ends it with all the tokens that were made. A worker
+    that has nothing to write is not waited for.
+
     Raises:
         APIError: 404; 400, it was not made in the background.
     """
-    async with exchange.storage.database.writing() as session:
+    database = exchange.storage.database
+    async with database.writing() as session:
         row = await load_response(session, exchange.project_id, response_id, lock=True)
         if not row.is_background:
             raise APIError(
@@ -127,10 +136,17 @@ async def cancel(exchange: Exchange, response_id: str) -> Snapshot:
                 param="response_id",
                 code="invalid_value",
             )
+        row.is_cancelled = row.is_open
+    asked_s = time.monotonic()
+    while row.is_open and row.lease_owner and time.monotonic() < asked_s + CANCEL_S:
+        await asyncio.sleep(PACE_S)
+        async with database.reading() as session:
+            row = await load_response(session, exchange.project_id, response_id)
+    async with database.writing() as session:
+        row = await load_response(session, exchange.project_id, response_id, lock=True)
         if row.is_open:
             await end_now(session, row, "cancelled")
-            # whoever makes it finds out when it writes next: the claim is no longer its own
-            row.lease_number += 1
+            row.lease_number += 1  # a worker that has it can write nothing more
     return row.body
 
 

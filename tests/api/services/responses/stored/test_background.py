@@ -9,12 +9,15 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from copy import copy
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from sqlalchemy import select, update
 
 from api.errors import APIError
+from api.keys.accounts import UsageRecord
 from api.keys.tenant import Tenant
 from api.protocol.responses.queries import RetrieveQuery
 from api.services.responses.stored import background, retrieval
@@ -233,6 +236,33 @@ async def test_a_response_is_cancelled_wherever_it_is(asker: Any, num_events: in
     added = [e["item"]["id"] for e in events if e["type"] == "response.output_item.added"]
     done = [e["item"]["id"] for e in events if e["type"] == "response.output_item.done"]
     assert added == done == [item["id"] for item in body["output"]]
+
+
+async def test_a_cancelled_response_used_what_is_in_the_ledger(asker: Any) -> None:
+    kept: list[UsageRecord] = []
+    ledger = asker.speaker.context.accounts.ledger
+    ledger.attach(SimpleNamespace(write=AsyncMock(side_effect=kept.extend)))
+    slow(asker)
+    queued = await asker.ask(**FIELDS)
+    async with working(asker):
+        await until_events(asker, queued["id"], 20)
+        await asyncio.sleep(0.03)  # more was made since it was written down
+        used = (await background.cancel(asker.exchange, queued["id"]))["usage"]
+        await until_closed(asker)
+        await ledger.flush()
+    assert sum(record.num_generated_tokens for record in kept) == used["output_tokens"]
+
+
+async def test_a_worker_that_does_not_answer_is_not_waited_for(
+    asker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "CANCEL_S", 0.1)
+    slow(asker, 60.0)
+    queued = await asker.ask(**FIELDS)
+    async with working(asker):
+        await until(asker, queued["id"], lambda body: body["status"] == "in_progress")
+        body = await background.cancel(asker.exchange, queued["id"])
+    assert body["status"] == "cancelled"
 
 
 async def test_a_response_that_is_over_is_not_changed_by_cancel(asker: Any) -> None:
