@@ -89,7 +89,7 @@ def install_azure(app: Quart, state: ServerState) -> None:
         if call is not None:
             response.headers["x-ms-region"] = state.settings.azure_region
             response.headers["apim-request-id"] = request_state(request.scope).request_id
-            if call.deployment:
+            if state.context is not None and call.deployment in state.context.model_names:
                 response.headers["x-ms-deployment-name"] = call.deployment
         return response
 

@@ -91,12 +91,14 @@ def _find_fault(fields: dict[str, Any], urls: Collection[str]) -> APIError | Non
 
 def _find_wrong_type(fields: dict[str, Any]) -> APIError | None:
     for name, kind, said in _TYPES:
-        if not isinstance(fields.get(name), kind):
+        if fields.get(name) is None:
             return APIError(
                 f"Missing required parameter: '{name}', {said}.",
                 param=name,
                 code="missing_required_parameter",
             )
+        if not isinstance(fields[name], kind):
+            return APIError(f"Invalid '{name}': {said} is needed.", param=name, code="invalid_type")
     return None
 
 

@@ -72,6 +72,15 @@ async def test_a_deployment_that_is_not_there_is_404(client: Any) -> None:
     assert (await answer.get_json())["error"]["code"] == "DeploymentNotFound"
 
 
+@pytest.mark.parametrize("name", ["a%0d%0ab", "%00", "%F0%9F%98%80", "%ff", "%7f", "%09"])
+async def test_no_header_repeats_a_deployment_that_is_not_there(client: Any, name: str) -> None:
+    path = f"/openai/deployments/{name}/chat/completions" + VERSION
+    answer = await client.post(path, json={"messages": MESSAGES})
+    assert answer.status_code == 404
+    assert (await answer.get_json())["error"]["code"] == "DeploymentNotFound"
+    assert "x-ms-deployment-name" not in answer.headers
+
+
 @pytest.mark.parametrize("path", ["/openai/deployments/test-model/responses", "/openai/responses"])
 async def test_responses_are_always_kept(client: Any, path: str) -> None:
     answer = await client.post(path + VERSION, json={"input": "hi", "store": False})

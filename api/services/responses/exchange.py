@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from api.context import ServerContext
-from api.protocol.responses.request import Dialect, ResponsesRequest
+from api.protocol.responses.request import Dialect
 from api.storage.errors import StorageError
 from api.storage.store import Storage
 from engine.errors import InvalidParameterError
@@ -70,14 +70,14 @@ class Exchange:
         """Whose responses and conversations there are."""
         return self.context.tenant.project_id
 
-    def dialect_for(self, request: ResponsesRequest | None = None) -> Dialect:
+    def dialect_for(self, asked: Dialect | None = None) -> Dialect:
         """Whose names events get: the body's choice, else the header's, else the server's.
 
         Raises:
             InvalidParameterError: the header names none.
         """
-        if request is not None and request.event_dialect is not None:
-            return request.event_dialect
+        if asked is not None:
+            return asked
         if not self.dialect:
             return self.context.settings.responses_event_dialect
         if self.dialect not in _DIALECTS:

@@ -100,7 +100,7 @@ def dialect_writer(exchange: Exchange, request: ResponsesRequest) -> DialectWrit
     options = request.stream_options
     is_padded = options is not None and bool(options.include_obfuscation)
     return DialectWriter(
-        exchange.dialect_for(request),
+        exchange.dialect_for(request.event_dialect),
         is_legacy=exchange.context.settings.legacy_reasoning_events,
         is_padded=is_padded,
     )

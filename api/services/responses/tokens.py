@@ -32,6 +32,7 @@ from api.services.responses.request.job import ResponseJob
 from api.services.responses.request.making import make_job
 from api.services.responses.request.wording import spell
 from api.storage import ids
+from engine.errors import InvalidParameterError
 
 COMPACT = (
     "Write a summary of the conversation up to here. It will replace the conversation, so keep "
@@ -83,6 +84,12 @@ async def compact(exchange: Exchange, body: Mapping[str, Any]) -> Answer:
     wanted = {"instructions", "previous_response_id", "input", "model"}
     request = ResponsesRequest.model_validate(given.model_dump(include=wanted, exclude_none=True))
     history = await load_history(exchange, request, response_id)
+    if not history.items:
+        raise InvalidParameterError(
+            "Missing required parameter: 'input'.",
+            param="input",
+            code="missing_required_parameter",
+        )
     asked = MessageItem(role="user", content=COMPACT)
     passed = {name: body[name] for name in ("model", "prompt_cache_key") if name in body}
     items = [*history.items, Placed(asked)]

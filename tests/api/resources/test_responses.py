@@ -83,6 +83,25 @@ async def test_a_compaction_stands_for_the_conversation(client: Any) -> None:
     assert (await refused.get_json())["error"]["param"] == "input[0].encrypted_content"
 
 
+@pytest.mark.parametrize("body", [{}, {"input": []}, {"instructions": "be brief"}], ids=str)
+async def test_a_compaction_of_nothing_is_refused(client: Any, body: dict[str, Any]) -> None:
+    refused = await client.post("/v1/responses/compact", json=body)
+    error = (await refused.get_json())["error"]
+    assert (refused.status_code, error["param"]) == (400, "input")
+
+
+async def test_a_stream_is_read_again_in_the_dialect_that_its_body_asked_for(client: Any) -> None:
+    body = {"input": "hi", "stream": True, "event_dialect": "seed"}
+    sent = await (await client.post("/v1/responses", json=body)).get_data()
+    response_id = json.loads(sent.split(b"\ndata: ")[1].partition(b"\n\n")[0])["response"]["id"]
+    again = await client.get(f"/v1/responses/{response_id}?stream=true")
+    assert await again.get_data() == sent
+    openai = await client.get(
+        f"/v1/responses/{response_id}?stream=true", headers={"X-Responses-Event-Dialect": "openai"}
+    )
+    assert await openai.get_data() != sent
+
+
 async def test_unknown_fields_of_a_conversation_are_named(client: Any) -> None:
     item = {"role": "user", "content": "hi", "bar": 1}
     created = await client.post("/v1/conversations", json={"items": [item], "foo": 1})

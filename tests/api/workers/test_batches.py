@@ -207,7 +207,7 @@ BAD_LINES = [
     (jsonl(line("a"), line("a")), "duplicate_custom_id", "custom_id", 2),
     (jsonl(line("a"), line("b", COMPLETIONS)), "unsupported_value", "url", 2),
     (jsonl({**line("a"), "method": "GET"}), "invalid_value", "method", 1),
-    (jsonl({**line("a"), "custom_id": 7}), "missing_required_parameter", "custom_id", 1),
+    (jsonl({**line("a"), "custom_id": 7}), "invalid_type", "custom_id", 1),
     (jsonl(line("a", model="other")), "model_not_found", "model", 1),
     (jsonl(line("a", model=None)), "invalid_value", "body.model", 1),
     (jsonl(line("a", stream=True)), "unsupported_parameter", "stream", 1),

@@ -23,6 +23,7 @@ from api.services.responses.conversation.history import resolved
 from api.services.responses.conversation.listing import Item, included, item_list, page_of_items
 from api.services.responses.exchange import Exchange
 from api.services.responses.objects.ids import item_id
+from api.services.responses.request.conversion import sealed_text
 from api.storage import ids
 from api.storage.conversations import (
     append_items,
@@ -159,6 +160,7 @@ async def _new_items(
     items: list[Item] = []
     for index, item in enumerate(given):
         found = await resolved(session, row.project_id, item, f"items[{index}]")
+        sealed_text(found, f"items[{index}]")  # or every response to it would be refused
         kept = stored_form(found)
         items.append({"id": kept.get("id") or _id_of(kept, row, index)} | kept)
     return items

@@ -121,6 +121,18 @@ def messages_of(
     return messages
 
 
+def sealed_text(item: InputItem, path: str) -> str:
+    """What an item carries sealed; empty if it carries nothing so.
+
+    Raises:
+        InvalidParameterError: it was not made by this server.
+    """
+    if not isinstance(item, ReasoningItem | CompactionItem) or item.encrypted_content is None:
+        return ""
+    kind = "reasoning" if isinstance(item, ReasoningItem) else "compaction"
+    return unseal(kind, item.encrypted_content, f"{path}.encrypted_content")
+
+
 _OF_MCP = (McpListToolsItem, McpCallItem, McpApprovalRequestItem, McpApprovalResponseItem)
 
 
@@ -149,9 +161,7 @@ class _MessageBuilder:
             self.messages.append(_other(item, path))
 
     def _take_reasoning(self, item: ReasoningItem, path: str) -> None:
-        text = "".join(part.text for part in item.content or ())
-        if not text and item.encrypted_content is not None:
-            text = unseal("reasoning", item.encrypted_content, f"{path}.encrypted_content")
+        text = "".join(part.text for part in item.content or ()) or sealed_text(item, path)
         if text:
             self._join("reasoning", "content", "tool_calls")["reasoning"] = text
 
@@ -182,8 +192,7 @@ def _other(item: InputItem, path: str) -> Fields:
     if isinstance(item, CallOutputItem):
         return {"role": "tool", "tool_call_id": item.call_id, "content": _content(item.output)}
     assert isinstance(item, CompactionItem)
-    text = unseal("compaction", item.encrypted_content, f"{path}.encrypted_content")
-    return {"role": "user", "content": COMPACTED + text}
+    return {"role": "user", "content": COMPACTED + sealed_text(item, path)}
 
 
 def _content(content: str | Sequence[TextPart]) -> str | list[Fields]:

@@ -61,7 +61,7 @@ async def stream_again(
         )
     last = -1 if query.starting_after is None else query.starting_after
     writer = DialectWriter(
-        exchange.dialect_for(),
+        exchange.dialect_for(None if exchange.dialect else row.request.get("event_dialect")),
         is_legacy=exchange.context.settings.legacy_reasoning_events,
         is_padded=bool(query.include_obfuscation),
         last=max(0, last),

@@ -44,6 +44,30 @@ async def test_a_conversation_is_made_shown_changed_and_deleted(asker: Any) -> N
     assert caught.value.status == 404
 
 
+SEALED = [
+    {"type": "compaction", "encrypted_content": "garbage"},
+    {"type": "compaction", "encrypted_content": ""},
+    {"type": "reasoning", "summary": [], "encrypted_content": "garbage"},
+]
+
+
+@pytest.mark.parametrize("item", SEALED, ids=str)
+async def test_an_item_that_no_response_could_read_is_refused_at_once(
+    asker: Any, item: dict[str, Any]
+) -> None:
+    exchange = asker.exchange
+    conversation_id = (await conversations.create(exchange, {}))["id"]
+    body = {"items": [HELLO, item]}
+    for adding in (
+        conversations.create(exchange, body),
+        conversations.add_items(exchange, conversation_id, body, IncludeQuery()),
+    ):
+        with pytest.raises(InvalidParameterError) as caught:
+            await adding
+        assert caught.value.param == "items[1].encrypted_content"
+    assert await texts(asker, conversation_id) == []
+
+
 async def test_items_are_added_shown_and_deleted(asker: Any) -> None:
     exchange = asker.exchange
     conversation_id = (await conversations.create(exchange, {}))["id"]
