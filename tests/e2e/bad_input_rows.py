@@ -19,6 +19,7 @@ BELOW, ABOVE = "integer_below_min_value", "integer_above_max_value"
 LESS, MORE = "decimal_below_min_value", "decimal_above_max_value"
 TYPE, VALUE, LONG, EMPTY = "invalid_type", "invalid_value", "array_above_max_length", "empty_array"
 NO_TEXT, LONG_TEXT = "string_below_min_length", "string_above_max_length"
+MANY = "object_above_max_properties"
 UNSUPPORTED = "unsupported_parameter"
 
 # Two tokens, of which only the last differs, as often as fits.
@@ -211,7 +212,7 @@ WRONG_IN_CHAT: list[tuple[dict[str, Any], str, str]] = [
     ({"continue_final_message": True}, "continue_final_message", VALUE),
     ({"chat_template": "{{ 1 }}"}, "chat_template", UNSUPPORTED),
     ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages", VALUE),
-    ({"metadata": {str(index): "" for index in range(17)}}, "metadata", LONG),
+    ({"metadata": {str(index): "" for index in range(17)}}, "metadata", MANY),
     ({"metadata": {"a": 1}}, "metadata.a", TYPE),
     ({"metadata": {"a": "x" * 513}}, "metadata.a", LONG_TEXT),
 ]  # fmt: skip
