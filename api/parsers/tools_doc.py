@@ -21,7 +21,8 @@ and the model's type; `--tool-call-parser NAME` and `--reasoning-parser NAME` ch
 
 - Streams and whole answers are read by the same code; arguments stream while they are written.
 - Text that is not quite a call is content, complete and in its place. A call that has begun keeps
-  what it has: broken JSON from the model is broken JSON in `arguments`.
+  what it has: broken JSON from the model is broken JSON in `arguments`. Sent back, in messages or
+  items, it does not end the conversation: the template is given `{"input": "the text"}`.
 - White space beside calls, and newlines beside the tags of thoughts, belong to the format.
 - Formats that write arguments as text (tags, Python, Gemma) give JSON by the tool's schema.
 - Thoughts are recognised at the beginning of an answer only; a `<think>` further on is text.

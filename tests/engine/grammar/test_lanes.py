@@ -18,7 +18,7 @@ class Held:
 
     def __call__(self) -> None:
         self.has_begun.set()
-        assert self.may_end.wait(10)
+        assert self.may_end.wait(60)
 
 
 @pytest.fixture
