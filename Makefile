@@ -7,12 +7,14 @@ HOST   ?= 127.0.0.1
 PORT   ?= 8000
 ARGS   ?=
 TESTS  ?=
+# Whole suites run in two processes, each file in one of them: most tests keep one core busy.
+SPREAD := --numprocesses 2 --dist loadfile
 KERNELS_VENV := .venv-kernels
 KERNELS_BIN  := $(KERNELS_VENV)/bin
 SDK_VENV     := .venv-sdk
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-kernels test-kernels-gpu test-kernels-tpu test-sdk test-postgres test-full check format bench lock clean
+.PHONY: help install serve test test-kernels test-sdk test-postgres test-full check format bench lock clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -33,20 +35,10 @@ serve: install ## serve the embedded model on http://HOST:PORT/v1 (ARGS: any ser
 	exec $(BIN)/servax serve --host $(HOST) --port $(PORT) $(ARGS)
 
 test: install ## every test but the slow ones (TESTS: a path or -k expression)
-	$(BIN)/python -m pytest -m "not slow" $(TESTS)
+	$(BIN)/python -m pytest -m "not slow" $(or $(TESTS),$(SPREAD))
 
 test-kernels: $(KERNELS_VENV)/.installed ## compile the kernels for H100 and TPU, and run them in interpreters
-	$(if $(TESTS),$(KERNELS_TESTED) tests/kernels $(TESTS),$(MAKE) --jobs=2 --output-sync=target test-kernels-gpu test-kernels-tpu)
-
-# Two processes: compilers and interpreters keep one core busy each.
-KERNELS_TESTED := $(KERNELS_BIN)/python -m pytest -m "not slow"
-TPU_TESTS := tests/kernels/tpu tests/kernels/test_step_tpu.py
-
-test-kernels-gpu: $(KERNELS_VENV)/.installed
-	$(KERNELS_TESTED) tests/kernels $(TPU_TESTS:%=--ignore=%)
-
-test-kernels-tpu: $(KERNELS_VENV)/.installed
-	$(KERNELS_TESTED) $(TPU_TESTS)
+	$(KERNELS_BIN)/python -m pytest -m "not slow" tests/kernels $(or $(TESTS),$(SPREAD))
 
 # The compilers for devices that this machine lacks: XLA's CUDA plugin, ptxas and libtpu.
 $(KERNELS_VENV)/.installed: requirements.lock Makefile
