@@ -71,11 +71,18 @@ async def test_a_cursor_works_when_its_row_is_gone(storage):
     assert [row.id for row in got.rows] == made[2:]
 
 
-OF_ANOTHER_LIST = ("", "a\0b", "file-x", new_id("batch"), new_id("file").upper(), "file-file-x")
+OF_ANOTHER_LIST = {
+    "nothing": "",
+    "no text": "a\0b",
+    "too short": "file-x",
+    "another kind": new_id("batch"),
+    "capitals": new_id("file").upper(),
+    "two kinds": "file-file-x",
+}
 
 
 @pytest.mark.parametrize("num_rows", [0, 1])
-@pytest.mark.parametrize("cursor", OF_ANOTHER_LIST)
+@pytest.mark.parametrize("cursor", OF_ANOTHER_LIST.values(), ids=OF_ANOTHER_LIST)
 async def test_a_cursor_that_can_be_no_id_of_the_list_is_refused_by_name_also_in_an_empty_list(
     storage, num_rows, cursor
 ):
