@@ -24,19 +24,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from sqlalchemy import delete, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.errors import APIError, retry_headers
 from api.storage.database import Database
 from api.storage.ids import new_id
+from api.storage.inserting import insert_new
 from api.storage.tables.idempotency import IdempotencyRow
 
 LIFETIME_S = 24 * 3600
 LEASE_S = 60.0
 RENEW_S = 20.0
 MAX_ANSWER_BYTES = 8 * 2**20
-INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -162,10 +161,8 @@ async def claim(
         "body": b"",
     }
     async with database.writing() as session:
-        inserting = INSERTS[database.engine.dialect.name](IdempotencyRow)
-        added = await session.execute(
-            inserting.values(fresh).on_conflict_do_nothing().returning(IdempotencyRow.id)
-        )
+        inserting = insert_new(session, IdempotencyRow).values(fresh)
+        added = await session.execute(inserting.returning(IdempotencyRow.id))
         found = fresh["origin"] if added.first() else await _take_over(session, fresh, now_s)
     return found if isinstance(found, StoredAnswer) else Claim(database, row_id, owner, str(found))
 

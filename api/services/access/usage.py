@@ -7,18 +7,16 @@ import time
 from collections.abc import Sequence
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.keys.accounts import UsageRecord
 from api.storage.database import Database
+from api.storage.inserting import insert_new
 from api.storage.tables.responses import ResponseRow
 from api.storage.tables.usage import UsageRow
 
 LEFT = "left"
 """The outcome of what a process that died had under way."""
-
-INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class DatabaseUsageWriter:
@@ -30,9 +28,9 @@ class DatabaseUsageWriter:
     async def write(self, records: list[UsageRecord]) -> None:
         """One transaction; records that are there already are passed over, so that a commit whose
         answer was lost may be tried again."""
-        insert = INSERTS[self._database.engine.dialect.name](UsageRow).on_conflict_do_nothing()
+        rows = [dataclasses.asdict(record) for record in records]
         async with self._database.writing() as session:
-            await session.execute(insert, [dataclasses.asdict(record) for record in records])
+            await session.execute(insert_new(session, UsageRow), rows)
 
 
 async def record_left(session: AsyncSession, row: ResponseRow) -> None:

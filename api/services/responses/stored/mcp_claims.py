@@ -16,7 +16,6 @@ import contextlib
 from collections.abc import AsyncGenerator, Collection, Sequence
 
 from sqlalchemy import delete
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.errors import APIError
@@ -26,6 +25,7 @@ from api.services.responses.mcp.servers import McpServers
 from api.services.responses.mcp.told import Approved
 from api.services.responses.objects.open_items import Event, Item
 from api.storage.errors import StorageError
+from api.storage.inserting import insert_new
 from api.storage.tables.mcp_claims import McpClaimRow
 from engine.errors import InvalidParameterError
 
@@ -37,8 +37,6 @@ UNKNOWN_OUTCOME = APIError(
     status=409,
     code="mcp_call_outcome_unknown",
 )
-
-INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 async def claimed(
@@ -125,11 +123,9 @@ async def _insert(
     session: AsyncSession, project_id: str, subject_id: str, response_id: str
 ) -> bool:
     """Whether there was no such claim."""
-    inserting = INSERTS[session.get_bind().dialect.name](McpClaimRow)
     row = {"project_id": project_id, "subject_id": subject_id, "response_id": response_id}
-    added = await session.execute(
-        inserting.values(row).on_conflict_do_nothing().returning(McpClaimRow.subject_id)
-    )
+    inserting = insert_new(session, McpClaimRow).values(row)
+    added = await session.execute(inserting.returning(McpClaimRow.subject_id))
     return added.first() is not None
 
 
