@@ -27,12 +27,11 @@ from api.services.responses.objects.ids import item_id
 from api.services.responses.objects.sealed import seal
 from api.services.responses.objects.snapshot import usage_body
 from api.services.responses.request.beginning import known_toolbox
-from api.services.responses.request.conversion import Placed, prompt_fields
+from api.services.responses.request.conversion import Placed, missing, prompt_fields
 from api.services.responses.request.job import ResponseJob
 from api.services.responses.request.making import make_job
 from api.services.responses.request.wording import spell
 from api.storage import ids
-from engine.errors import InvalidParameterError
 
 COMPACT = (
     "Write a summary of the conversation up to here. It will replace the conversation, so keep "
@@ -85,11 +84,7 @@ async def compact(exchange: Exchange, body: Mapping[str, Any]) -> Answer:
     request = ResponsesRequest.model_validate(given.model_dump(include=wanted, exclude_none=True))
     history = await load_history(exchange, request, response_id)
     if not history.items:
-        raise InvalidParameterError(
-            "Missing required parameter: 'input'.",
-            param="input",
-            code="missing_required_parameter",
-        )
+        raise missing("input")
     asked = MessageItem(role="user", content=COMPACT)
     passed = {name: body[name] for name in ("model", "prompt_cache_key") if name in body}
     items = [*history.items, Placed(asked)]

@@ -28,6 +28,7 @@ from api.services.responses.exchange import Exchange
 from api.services.responses.holding import answers
 from api.services.responses.mcp.asked import verify_complete
 from api.services.responses.objects.open_items import Item
+from api.services.responses.request.conversion import missing
 from api.services.responses.request.job import calls_waiting
 from api.services.responses.service import create_response
 from api.services.responses.stored.rows import TAKEN
@@ -176,10 +177,7 @@ def _given(request: ToolOutputsRequest) -> list[tuple[str, ToolOutput]]:
     if request.tool_outputs is not None:
         return [(f"tool_outputs[{i}].", each) for i, each in enumerate(request.tool_outputs)]
     if request.output is None or (request.tool_call_id is None and request.call_id is None):
-        name = "output" if request.output is None else "tool_call_id"
-        raise InvalidParameterError(
-            f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter"
-        )
+        raise missing("output" if request.output is None else "tool_call_id")
     call_id = request.tool_call_id or request.call_id
     return [("", ToolOutput(tool_call_id=call_id, output=request.output))]
 

@@ -113,12 +113,15 @@ def messages_of(
         builder.add(each)
     messages += builder.messages
     if not messages:
-        raise InvalidParameterError(
-            "Missing required parameter: 'input'.",
-            param="input",
-            code="missing_required_parameter",
-        )
+        raise missing("input")
     return messages
+
+
+def missing(name: str) -> InvalidParameterError:
+    """What a request has to say and does not."""
+    return InvalidParameterError(
+        f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter"
+    )
 
 
 def sealed_text(item: InputItem, path: str) -> str:
@@ -241,11 +244,6 @@ def _format(request: PromptFields) -> Fields:
     if given.type == "json_object":
         return {"response_format": {"type": "json_object"}}
     if given.name is None or given.schema_ is None:
-        missing = "name" if given.name is None else "schema"
-        raise InvalidParameterError(
-            f"Missing required parameter: 'text.format.{missing}'.",
-            param=f"text.format.{missing}",
-            code="missing_required_parameter",
-        )
+        raise missing(f"text.format.{'name' if given.name is None else 'schema'}")
     schema = given.model_dump(by_alias=True, exclude_none=True, exclude={"type"})
     return {"response_format": {"type": "json_schema", "json_schema": schema}}
