@@ -19,7 +19,8 @@ from api.workers.batches import kind as kind_module
 from api.workers.batches import running
 from api.workers.batches.gate import QUIET_S, LiveFirst
 from api.workers.batches.reading import split_lines
-from api.workers.runner import JobRunner
+from api.workers.job import Job
+from api.workers.runner import LEASE_S, JobRunner
 from engine.errors import OverloadedError
 from engine.request import FinishReason
 
@@ -54,7 +55,7 @@ class World:
         self.state = state_of(speaker.context)
         self.state.take_storage(storage)
         self.client = create_app(self.state).test_client()
-        self.options = {"lease_s": 1.0, "poll_s": 0.05} | options
+        self.options = {"poll_s": 0.05} | options
         self.runners = []
 
     def hire(self):
@@ -96,6 +97,8 @@ class World:
 @pytest.fixture
 async def world(services_world, storage, monkeypatch):
     monkeypatch.setattr(running, "GROUP_S", 0.02)
+    # Beats as often as a test can wait, of a lease that no stall of a loaded machine loses.
+    monkeypatch.setattr("api.workers.runner.BEATS_PER_LEASE", LEASE_S / 0.2)
     made = World(services_world.make_speaker("hello world"), storage)
     yield made
     for runner in made.runners:
@@ -263,29 +266,40 @@ async def test_a_file_of_another_purpose_is_refused(world):
     assert (status, answer["error"]["code"]) == (400, "invalid_file_purpose")
 
 
-async def cancelled_after_six(world, held_s):
-    """A batch of 40 lines, cancelled when six are done and others under way, which take so long."""
-    done_lines, original = asyncio.Event(), world.engine.generate
+async def cancelled_after_six(world, monkeypatch, *, ends_lines):
+    """A batch of 40 lines, cancelled when six are done and others under way.
+
+    Args:
+        ends_lines: those under way end as soon as the worker has seen that the batch is cancelled.
+    """
+    are_under_way, may_end = asyncio.Event(), asyncio.Event()
+    original, beat = world.engine.generate, Job.beat
 
     async def some_then_none(request):
         if len(world.engine.requests) >= 6:
-            done_lines.set()
-            await asyncio.sleep(held_s)
+            are_under_way.set()
+            await may_end.wait()
         async for deltas in original(request):
             yield deltas
 
+    async def beaten(job, lease_ms):
+        is_held = await beat(job, lease_ms)
+        if ends_lines and job.row.status == "cancelling":
+            may_end.set()
+        return is_held
+
     world.engine.generate = some_then_none
+    monkeypatch.setattr(Job, "beat", beaten)
     world.hire()
     batch = await world.create(jsonl(*(line(f"line-{index}") for index in range(40))))
-    await done_lines.wait()
-    await asyncio.sleep(0.2)
+    await are_under_way.wait()
     status, cancelling = await world.ask("POST", f"/v1/batches/{batch['id']}/cancel")
     assert (status, cancelling["status"]) == (200, "cancelling")
     return await world.ended(batch)
 
 
-async def test_cancelling_lets_lines_under_way_end_and_begins_nothing_more(world):
-    done = await cancelled_after_six(world, held_s=1.0)
+async def test_cancelling_lets_lines_under_way_end_and_begins_nothing_more(world, monkeypatch):
+    done = await cancelled_after_six(world, monkeypatch, ends_lines=True)
     assert done["status"] == "cancelled"
     counts = done["request_counts"]
     num_under_way = counts["completed"] - 6
@@ -296,7 +310,7 @@ async def test_cancelling_lets_lines_under_way_end_and_begins_nothing_more(world
 
 async def test_a_cancelled_batch_waits_for_its_lines_so_long_and_no_longer(world, monkeypatch):
     monkeypatch.setattr(running, "GRACE_S", 0.1)
-    batch = done = await cancelled_after_six(world, held_s=3600)
+    batch = done = await cancelled_after_six(world, monkeypatch, ends_lines=False)
     assert done["status"] == "cancelled"
     counts = done["request_counts"]
     assert (counts["total"], counts["completed"]) == (40, 6)

@@ -80,7 +80,7 @@ async def closed(storage, *row_ids):
 
 
 def runner(storage, kind, **options):
-    made = JobRunner(storage.database, [kind], **{"lease_s": 0.5, "poll_s": 0.05} | options)
+    made = JobRunner(storage.database, [kind], **{"poll_s": 0.05} | options)
     made.start()
     return made
 
@@ -116,9 +116,9 @@ async def test_wake_starts_a_job_without_waiting_for_the_next_look(storage):
 
 
 async def test_a_job_outlives_its_first_lease_because_it_is_renewed(storage):
-    kind = Kind(num_steps=4, step_s=0.3)
+    kind = Kind(num_steps=4, step_s=1.0)
     [row_id] = await add(storage, row())
-    runners = [runner(storage, kind), runner(storage, kind)]
+    runners = [runner(storage, kind, lease_s=3.0), runner(storage, kind, lease_s=3.0)]
     await closed(storage, row_id)
     for each in runners:
         await each.stop(0)
@@ -129,7 +129,7 @@ async def test_a_job_outlives_its_first_lease_because_it_is_renewed(storage):
 async def test_a_dead_worker_s_job_is_taken_over_where_it_stood(storage):
     [row_id] = await add(storage, row())
     async with storage.database.writing() as session:
-        dead = await claim(session, BatchRow, ("q",), "dead", 300)
+        dead = await claim(session, BatchRow, ("q",), "dead", 2_000)
     assert dead is not None
     job = Job(storage.database, BatchRow, dead, "dead")
     async with job.writing() as (_, held):
@@ -159,7 +159,7 @@ async def test_who_lost_the_lease_can_write_nothing(storage):
 async def test_stop_hands_a_job_over_at_once(storage):
     slow = Kind(num_steps=1000, step_s=0.02)
     [row_id] = await add(storage, row())
-    one = runner(storage, slow, lease_s=60)
+    one = runner(storage, slow)
     await slow.started.wait()
     await one.stop(5.0)
     handed_over = await load(storage, row_id)
@@ -175,7 +175,7 @@ async def test_stop_hands_a_job_over_at_once(storage):
 async def test_a_job_that_does_not_stop_in_time_is_cancelled_and_released(storage):
     stuck = Kind(step_s=3600)
     [row_id] = await add(storage, row())
-    one = runner(storage, stuck, lease_s=60)
+    one = runner(storage, stuck)
     await stuck.started.wait()
     await one.stop(0.05)
     assert (await load(storage, row_id)).lease_owner is None
