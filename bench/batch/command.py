@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     add("--output-len", type=int, default=32)
     add("--request-rate", type=float, default=4.0, help="live requests a second")
     add("--window-s", type=float, default=15.0, help="of live requests in each arm and repeat")
-    add("--repeats", type=int, default=4)
+    add("--repeats", type=int, default=6)
     add("--sparse-requests", type=int, default=10)
     add("--output", default="", help="JSON result file")
     return made
