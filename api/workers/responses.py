@@ -47,10 +47,10 @@ class BackgroundResponses:
         """Make what is missing of it."""
         try:
             async with self._database.reading() as session:
-                run, events, own = await make_again(self._context, job.row, session)
+                frame, events, own = await make_again(self._context, job.row, session)
             async with contextlib.aclosing(events):
                 async for ready in events:
-                    await _write(job, ready, own, run.usage)
+                    await _write(job, ready, own, frame.usage)
                     if job.row.is_cancelled:
                         break
         except (*TRANSIENT, StorageError):
@@ -59,7 +59,7 @@ class BackgroundResponses:
             await _end(job, error_of(told(fault)))
         else:
             if job.row.is_open:
-                await _cancel(job, run.usage)
+                await _cancel(job, frame.usage)
 
     async def give_up(self, job: Job[ResponseRow]) -> None:
         """It failed too often."""

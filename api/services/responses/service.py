@@ -71,7 +71,7 @@ async def create_response(
     kept = without_secrets(body)
     unknown = parsed.unknown + job.chat.prompt.unused_variables
     if request.background:
-        queued = await enqueue(exchange, run, history, kept, approved)
+        queued = await enqueue(exchange, run.frame, history, kept, approved)
         exchange.wake_jobs()
         if not request.stream:
             return Answer(body=orjson.dumps(queued), unknown_fields=unknown)
@@ -81,7 +81,11 @@ async def create_response(
     events = run.events(merge([job.chat.generation]))
     if request.store is not False:
         recorder = Recorder(
-            exchange, run, history, kept, is_begun_first=is_begun_first or run.is_streamed
+            exchange,
+            run.frame,
+            history,
+            kept,
+            is_begun_first=is_begun_first or run.frame.is_streamed,
         )
         events = recorder.recorded(events)
     if servers is not None and approved:
@@ -90,8 +94,8 @@ async def create_response(
         written = _written(await begin(events), writer)
         return Answer(events=EventStream(written, events), unknown_fields=unknown)
     answer = await _last(events)
-    if run.failure is not None:
-        raise run.failure
+    if run.frame.failure is not None:
+        raise run.frame.failure
     return Answer(body=orjson.dumps(answer["response"]), unknown_fields=unknown)
 
 

@@ -1,6 +1,7 @@
 """A response as it is made, event by event.
 
 run         from `response.created` to the one that ends it
+frame       how it opens, stands and ends around its output
 writer      what a choice gains → events of items
 said        what was generated, token by token
 dialects    names of events for other clients

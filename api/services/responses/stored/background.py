@@ -19,6 +19,7 @@ from api.protocol.responses.items import ITEMS
 from api.protocol.responses.request import ResponsesRequest
 from api.services.generation.merging import merge
 from api.services.responses.conversation.history import History
+from api.services.responses.events.frame import ResponseFrame
 from api.services.responses.events.pacing import gathered
 from api.services.responses.events.restoring import Written, ending
 from api.services.responses.events.resuming import resumed
@@ -56,7 +57,7 @@ def pinned(body: dict[str, Any]) -> dict[str, Any]:
 
 async def enqueue(
     exchange: Exchange,
-    run: ResponseRun,
+    frame: ResponseFrame,
     history: History,
     body: dict[str, Any],
     approved: Sequence[Approved],
@@ -71,7 +72,7 @@ async def enqueue(
         InvalidParameterError: another response makes one of the approved calls.
         StorageError: it could not be written down.
     """
-    events = run.queued()
+    events = frame.queued()
     async with writing(exchange) as session:
         await _verify_room(session, exchange.project_id)
         row = write_begin(
@@ -82,7 +83,7 @@ async def enqueue(
             body,
             work=Work(queue=queue_of(exchange.context), is_open=True),
             has_events=True,
-            usage=run.usage,
+            usage=frame.usage,
         )
         add_events(session, row.id, events)
         await take_up(session, row.project_id, row.id, approved)
@@ -91,8 +92,8 @@ async def enqueue(
 
 async def make_again(
     context: ServerContext, row: ResponseRow, session: AsyncSession
-) -> tuple[ResponseRun, Events, list[dict[str, Any]]]:
-    """A response's run, the events that are missing of it, and the items of its request.
+) -> tuple[ResponseFrame, Events, list[dict[str, Any]]]:
+    """A response's frame, the events that are missing of it, and the items of its request.
 
     Raises:
         APIError, EngineError: it cannot be made any more.
@@ -115,7 +116,7 @@ async def make_again(
     )
     run = ResponseRun(job, servers=servers)
     events = run.events(merge([job.chat.generation]))
-    return run, gathered(resumed(events, known), PACE_S), own
+    return run.frame, gathered(resumed(events, known), PACE_S), own
 
 
 async def cancel(exchange: Exchange, response_id: str) -> Snapshot:

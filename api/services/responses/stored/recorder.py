@@ -17,7 +17,7 @@ from typing import Any
 from api.errors import APIError
 from api.services.responses.conversation.history import History
 from api.services.responses.events.dialects import TERMINAL
-from api.services.responses.events.run import ResponseRun
+from api.services.responses.events.frame import ResponseFrame
 from api.services.responses.exchange import Exchange
 from api.services.responses.objects.open_items import Event
 from api.services.responses.objects.snapshot import Snapshot
@@ -43,7 +43,7 @@ class Recorder:
     def __init__(
         self,
         exchange: Exchange,
-        run: ResponseRun,
+        frame: ResponseFrame,
         history: History,
         request: dict[str, Any],
         *,
@@ -51,7 +51,7 @@ class Recorder:
     ) -> None:
         self._is_begun_first = is_begun_first
         self._exchange = exchange
-        self._run = run
+        self._frame = frame
         self._history = history
         self._request = request
         self._lease: Lease | None = None
@@ -93,13 +93,13 @@ class Recorder:
                 async with self._exchange.storage.database.writing() as session:
                     row = await renew(session, ResponseRow, lease, LEASE_MS)
                     if row is not None:
-                        row.usage = self._run.usage
+                        row.usage = self._frame.usage
 
     async def _ended(self, ready: list[Event], kept: Sequence[Event]) -> list[Event]:
         try:
             await self.finish(ready[-1]["response"], kept)
         except APIError as error:
-            return [*ready[:-1], *self._run.failing(error, ready[-1]["sequence_number"])]
+            return [*ready[:-1], *self._frame.failing(error, ready[-1]["sequence_number"])]
         return ready
 
     async def finish(self, response: Snapshot, events: Sequence[Event]) -> None:
@@ -123,7 +123,7 @@ class Recorder:
 
     async def _abandon(self, events: Sequence[Event]) -> None:
         """The client of a stream went away: what there is stays, as cancelled."""
-        ending = self._run.cancelled()
+        ending = self._frame.cancelled()
         with contextlib.suppress(APIError):
             await self.finish(ending[-1]["response"], [*events, *ending])
 
@@ -135,6 +135,6 @@ class Recorder:
             self._history,
             self._request,
             work=work,
-            has_events=self._run.is_streamed,
-            usage=self._run.usage,
+            has_events=self._frame.is_streamed,
+            usage=self._frame.usage,
         )
