@@ -28,7 +28,7 @@ def unseal(kind: str, token: str, param: str) -> str:
         raw = base64.b64decode(token.removeprefix(_PREFIX), altchars=b"-_", validate=True)
         check, data = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
         if token.startswith(_PREFIX) and check == _check(kind, data):
-            return data.decode("utf-8")
+            return data.decode("utf-8", "surrogatepass")
     except (binascii.Error, ValueError):
         pass
     raise InvalidParameterError(
