@@ -1,4 +1,4 @@
-"""Background responses: made by workers, taken over, cancelled; streams read what was written."""
+"""Background responses: made by workers, taken over; streams read what was written."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ import asyncio
 import dataclasses
 import json
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
 from copy import copy
-from types import SimpleNamespace
 from typing import Any
-from unittest.mock import AsyncMock
 
 import pytest
 from sqlalchemy import select, update
 
 from api.errors import APIError
-from api.keys.accounts import UsageRecord
 from api.keys.tenant import Tenant
-from api.protocol.responses.queries import RetrieveQuery
 from api.services.responses.stored import background, retrieval
 from api.storage.errors import StorageError
 from api.storage.ids import new_id
@@ -28,94 +23,22 @@ from api.storage.tables.usage import UsageRow
 from api.storage.tables.webhooks import WebhookDeliveryRow, WebhookEndpointRow
 from api.workers import responses
 from api.workers import runner as runners
-from api.workers.responses import BackgroundResponses, LeftResponses
 from engine.errors import EngineDiedError
-
-CALL = '<tool_call>\n{"name": "look", "arguments": {"city": "Rome"}}\n</tool_call>'
-EVERYTHING = f"<think>\nHm, Rome.\n</think>\n\nLet me look.\n{CALL}"
-LOOK = {"type": "function", "name": "look", "parameters": {"type": "object"}}
-FIELDS: dict[str, Any] = {"background": True, "tools": [LOOK]}
-
-
-@pytest.fixture
-def asker(asking: Any, storage: Any) -> Any:
-    made = asking(EVERYTHING)
-    made.storage, made.store = storage, True
-    return made
-
-
-@asynccontextmanager
-async def working(asker: Any, **options: Any) -> AsyncGenerator[Any, None]:
-    """One process's workers; at the end they hand over at once."""
-    database = asker.storage.database
-    kinds = [BackgroundResponses(asker.speaker.context, database), LeftResponses()]
-    runner = runners.JobRunner(database, kinds, poll_s=0.02, **options)
-    runner.start()
-    try:
-        yield runner
-    finally:
-        await runner.stop(0.0)
-
-
-def slow(asker: Any, step_s: float = 0.01) -> None:
-    generate = asker.speaker.engine.generate
-
-    async def slowly(request: Any) -> AsyncGenerator[Any, None]:
-        stream = generate(request)
-        try:
-            async for deltas in stream:
-                await asyncio.sleep(step_s)
-                yield deltas
-        finally:
-            await stream.aclose()
-
-    asker.speaker.engine.generate = slowly
-
-
-async def retrieved(asker: Any, response_id: str) -> dict[str, Any]:
-    return await retrieval.retrieve(asker.exchange, response_id, RetrieveQuery())
-
-
-async def until(asker: Any, response_id: str, is_so: Callable[[dict[str, Any]], bool]) -> Any:
-    async with asyncio.timeout(10):
-        while not is_so(body := await retrieved(asker, response_id)):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    return body
-
-
-async def until_closed(asker: Any) -> None:
-    """Until the engine was told that nobody wants its answer."""
-    async with asyncio.timeout(10):
-        while not asker.speaker.engine.closed:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
-def is_over(body: dict[str, Any]) -> bool:
-    return body["status"] not in {"queued", "in_progress"}
-
-
-async def streamed(asker: Any, response_id: str, after: int | None = None) -> list[Any]:
-    query = RetrieveQuery(stream=True, starting_after=after)
-    async with asyncio.timeout(10):
-        sent = [
-            event
-            async for event in await retrieval.stream_again(asker.exchange, response_id, query)
-        ]
-    lines = b"".join(sent).decode().removesuffix("\n\n").split("\n\n")
-    assert lines[-1] == "data: [DONE]"
-    return [json.loads(line.split("\ndata: ")[1]) for line in lines[:-1]]
-
-
-def joined(events: list[Any]) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for event in events:
-        if event["type"].endswith(".delta"):
-            texts[event["type"]] = texts.get(event["type"], "") + event["delta"]
-    return texts
-
-
-def without_ids(output: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in item.items() if k not in {"id", "call_id"}} for item in output]
+from tests.api.services.responses.stored.background_world import (
+    CALL,
+    FIELDS,
+    LOOK,
+    is_over,
+    joined,
+    known,
+    retrieved,
+    slow,
+    streamed,
+    until,
+    until_events,
+    without_ids,
+    working,
+)
 
 
 async def test_it_is_queued_at_once_and_made_by_a_worker(asker: Any) -> None:
@@ -182,19 +105,6 @@ async def test_another_worker_goes_on_where_the_first_one_ended(
     assert scores == message["content"][0]["logprobs"]
 
 
-async def known(asker: Any, response_id: str) -> list[Any]:
-    from api.storage.responses import events_after
-
-    async with asker.storage.database.reading() as session:
-        return await events_after(session, response_id, -1)
-
-
-async def until_events(asker: Any, response_id: str, count: int) -> None:
-    async with asyncio.timeout(10):
-        while len(await known(asker, response_id)) < count:  # noqa: ASYNC110
-            await asyncio.sleep(0.002)
-
-
 async def test_a_worker_that_died_is_replaced_when_its_lease_ends(asker: Any) -> None:
     queued = await asker.ask(**FIELDS)
     async with asker.storage.database.writing() as session:
@@ -212,96 +122,6 @@ async def test_two_workers_make_each_response_once(asker: Any) -> None:
         for queued in made:
             assert (await until(asker, queued["id"], is_over))["status"] == "completed"
     assert len(asker.speaker.engine.requests) == 12
-
-
-@pytest.mark.parametrize("num_events", [0, 20])
-async def test_a_response_is_cancelled_wherever_it_is(asker: Any, num_events: int) -> None:
-    slow(asker)
-    queued = await asker.ask(**FIELDS)
-    async with working(asker):
-        if num_events:
-            await until_events(asker, queued["id"], num_events)
-        body = await background.cancel(asker.exchange, queued["id"])
-        assert body["status"] == "cancelled"
-        if num_events:
-            await until_closed(asker)
-    used = body["usage"]
-    assert used["input_tokens"] == len(asker.prompt()) if num_events else used["input_tokens"] > 0
-    assert (used["output_tokens"] > 0) == bool(num_events)
-    assert used["total_tokens"] == used["input_tokens"] + used["output_tokens"]
-    assert await background.cancel(asker.exchange, queued["id"]) == body
-    events = await streamed(asker, queued["id"])
-    assert events[-1]["type"] == "response.incomplete"
-    assert events[-1]["response"] == body == await retrieved(asker, queued["id"])
-    added = [e["item"]["id"] for e in events if e["type"] == "response.output_item.added"]
-    done = [e["item"]["id"] for e in events if e["type"] == "response.output_item.done"]
-    assert added == done == [item["id"] for item in body["output"]]
-
-
-async def test_a_cancelled_response_used_what_is_in_the_ledger(asker: Any) -> None:
-    kept: list[UsageRecord] = []
-    ledger = asker.speaker.context.accounts.ledger
-    ledger.attach(SimpleNamespace(write=AsyncMock(side_effect=kept.extend)))
-    slow(asker)
-    queued = await asker.ask(**FIELDS)
-    async with working(asker):
-        await until_events(asker, queued["id"], 20)
-        await asyncio.sleep(0.03)  # more was made since it was written down
-        used = (await background.cancel(asker.exchange, queued["id"]))["usage"]
-        await until_closed(asker)
-        await ledger.flush()
-    assert sum(record.num_generated_tokens for record in kept) == used["output_tokens"]
-
-
-async def test_a_worker_that_does_not_answer_is_not_waited_for(
-    asker: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(background, "CANCEL_S", 0.1)
-    slow(asker, 60.0)
-    queued = await asker.ask(**FIELDS)
-    async with working(asker):
-        await until(asker, queued["id"], lambda body: body["status"] == "in_progress")
-        body = await background.cancel(asker.exchange, queued["id"])
-    assert body["status"] == "cancelled"
-
-
-async def test_a_response_that_is_over_is_not_changed_by_cancel(asker: Any) -> None:
-    queued = await asker.ask(**FIELDS)
-    async with working(asker):
-        body = await until(asker, queued["id"], is_over)
-    assert await background.cancel(asker.exchange, queued["id"]) == body
-    plain = await asker.ask()
-    with pytest.raises(APIError) as caught:
-        await background.cancel(asker.exchange, plain["id"])
-    assert (caught.value.status, caught.value.param) == (400, "response_id")
-
-
-async def test_a_deleted_response_is_not_made_to_its_end(asker: Any) -> None:
-    slow(asker)
-    queued = await asker.ask(**FIELDS)
-    async with working(asker):
-        await until_events(asker, queued["id"], 5)
-        await retrieval.delete_response(asker.exchange, queued["id"])
-        await until_closed(asker)
-
-
-async def test_who_follows_a_response_that_is_deleted_is_told_its_end(asker: Any) -> None:
-    slow(asker, 0.02)
-    queued = await asker.ask(**FIELDS)
-    async with working(asker):
-        following = asyncio.create_task(streamed(asker, queued["id"]))
-        await until_events(asker, queued["id"], 8)
-        await asyncio.sleep(2 * retrieval.POLL_S)
-        await retrieval.delete_response(asker.exchange, queued["id"])
-        events = await following
-    assert [event["sequence_number"] for event in events] == list(range(len(events)))
-    last = events[-1]
-    assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
-    assert (last["response"]["id"], last["response"]["error"]["code"]) == (
-        queued["id"], "not_found")  # fmt: skip
-    added = [e["item"]["id"] for e in events if e["type"] == "response.output_item.added"]
-    done = [e["item"]["id"] for e in events if e["type"] == "response.output_item.done"]
-    assert added == done == [item["id"] for item in last["response"]["output"]] != []
 
 
 async def test_a_dead_engine_is_tried_again(asker: Any, monkeypatch: Any) -> None:
