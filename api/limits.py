@@ -58,11 +58,6 @@ class Admission:
             self._last_worked_s = time.monotonic()
         self._changed.set()
 
-    def admit(self, state: RequestState, key_id: str | None = None) -> None:
-        """`verify`, then `count`."""
-        self.verify(key_id)
-        self.count(state, key_id)
-
     def count(self, state: RequestState, key_id: str | None = None) -> None:
         """Count the exchange as work until it ends."""
         self._working[_key(state)] = key_id

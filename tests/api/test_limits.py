@@ -15,19 +15,25 @@ def exchange() -> RequestState:
     return RequestState("same-id", "POST", 0.0)
 
 
+def admit(admission: Admission, state: RequestState, key_id: str | None = None) -> None:
+    """As the guard of the routes does."""
+    admission.verify(key_id)
+    admission.count(state, key_id)
+
+
 def test_the_bound_is_slots_and_queue():
     admission = Admission(ServerSettings(max_num_queued_reqs=2))
     admission.max_num_running = 1
     admitted = [exchange() for _ in range(3)]
     for each in admitted:
         admission.request_started(each)
-        admission.admit(each)
+        admit(admission, each)
     with pytest.raises(APIError) as caught:
-        admission.admit(exchange())
+        admit(admission, exchange())
     assert caught.value.status == 503
     assert int(caught.value.headers["retry-after"]) >= 1
     admission.request_ended(admitted[0])
-    admission.admit(exchange())
+    admit(admission, exchange())
 
 
 def test_keys_that_flood_leave_places_for_others_and_are_told_429():
@@ -39,7 +45,7 @@ def test_keys_that_flood_leave_places_for_others_and_are_told_429():
         while True:
             keep.append(exchange())
             try:
-                admission.admit(keep[-1], key_id)
+                admit(admission, keep[-1], key_id)
             except APIError as error:
                 return error
 
@@ -48,7 +54,7 @@ def test_keys_that_flood_leave_places_for_others_and_are_told_429():
         assert refusal.status == 429
         assert refusal.headers["retry-after-ms"] == "1000"
         assert admission.num_working < 100
-    admission.admit(exchange(), "quiet")
+    admit(admission, exchange(), "quiet")
 
 
 def test_zero_is_no_bound():
@@ -56,7 +62,7 @@ def test_zero_is_no_bound():
     admission.max_num_running = 1
     keep = [exchange() for _ in range(100)]
     for each in keep:
-        admission.admit(each)
+        admit(admission, each)
     assert admission.num_working == 100
 
 
@@ -64,7 +70,7 @@ def test_draining_refuses_new_work():
     admission = Admission(ServerSettings())
     admission.start_draining()
     with pytest.raises(APIError) as caught:
-        admission.admit(exchange())
+        admit(admission, exchange())
     assert caught.value.code == "server_shutting_down"
 
 
@@ -111,7 +117,7 @@ async def test_overload_is_refused_within_milliseconds_over_sockets(
 async def test_a_get_is_never_counted_as_work(make_world, scripted_engine):
     world = make_world(scripted_engine(), max_num_queued_reqs=1)
     world.state.admission.max_num_running = 0
-    world.state.admission.admit(exchange())
+    admit(world.state.admission, exchange())
     client = world.app.test_client()
     assert (await client.get("/t/things/x")).status_code == 200
     assert (await client.post("/t/json", json={})).status_code == 503

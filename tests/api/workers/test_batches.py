@@ -15,9 +15,10 @@ from api.http.access import RequestState
 from api.services.batches.names import ENDED
 from api.services.files.remove import sweep_files
 from api.storage.tables.batches import BatchLineRow, BatchRow
+from api.workers.batches import gate as gates
 from api.workers.batches import kind as kind_module
 from api.workers.batches import running
-from api.workers.batches.gate import QUIET_S, LiveFirst
+from api.workers.batches.gate import LiveFirst
 from api.workers.batches.reading import split_lines
 from api.workers.job import Job
 from api.workers.runner import LEASE_S, JobRunner
@@ -448,20 +449,21 @@ async def test_lines_ask_the_engine_as_requests_that_can_wait(world):
     assert not world.engine.requests[-1].can_wait
 
 
-async def test_beside_live_requests_few_lines_begin(world):
+async def test_beside_live_requests_few_lines_begin(world, monkeypatch):
+    monkeypatch.setattr(gates, "QUIET_S", 3600.0)
     gate = LiveFirst(world.state)
     await gate.enter()
     await gate.enter()
     live = RequestState("req_live", "POST", 0.0)
     world.state.admission.request_started(live)
-    world.state.admission.admit(live)
+    world.state.admission.count(live)
     third = asyncio.create_task(gate.enter())
     await asyncio.sleep(0.1)
     gate.leave()
     await asyncio.sleep(0.1)
     assert not third.done()
     gate.leave()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await third
     fourth = asyncio.create_task(gate.enter())
     await asyncio.sleep(0.1)
@@ -469,7 +471,8 @@ async def test_beside_live_requests_few_lines_begin(world):
     world.state.admission.request_ended(live)
     await asyncio.sleep(0.1)
     assert not fourth.done(), "the next live request is likely near"
-    async with asyncio.timeout(QUIET_S + 2):
+    monkeypatch.setattr(gates, "QUIET_S", 0.0)
+    async with asyncio.timeout(10):
         await fourth
 
 
