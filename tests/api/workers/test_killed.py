@@ -109,6 +109,7 @@ SHARED = ("chat batch", "response batch", "background", "background stream")
 NUM_RANDOM = 200
 NUM_RANDOM_PARTS = 4
 NUM_AT_ONCE = 4
+MAX_NUM_LIVES = 20
 """Servers, each with its own storage: most of the time they wait for leases. When they die is a
 matter of their own processor time."""
 
@@ -270,15 +271,18 @@ async def test_what_a_killed_replica_ran_is_finished_by_the_other(forge, storage
 async def test_two_replicas_share_batches_and_background_responses_and_run_each_line_once(
     forge, storage_settings
 ):
-    told, num_lives = Told(), 2
+    told, num_lives, used = Told(), 0, [(0, 0)]
     async with (  # no lease ends because the machine is busy
         forge.serving(storage_settings, lease_s=60) as one,
         forge.serving(storage_settings, lease_s=60) as two,
     ):
-        await asyncio.gather(*(Life(one, told).live(SHARED) for _ in range(num_lives)))
+        while not all(map(all, used)):  # one may have been quick enough to do all of it
+            assert num_lives < MAX_NUM_LIVES, "one does everything"
+            await asyncio.gather(*(Life(one, told).live(SHARED) for _ in range(2)))
+            num_lives += 2
+            used = [await counters(each) for each in (one, two)]
         await Verification(two, told).verify()
         used = [await counters(each) for each in (one, two)]
-    assert all(num_tokens for each in used for num_tokens in each), "both worked"
     assert tuple(map(sum, zip(*used, strict=True))) == await ledger(storage_settings)
     assert await num_records(storage_settings) == num_lives * (2 * NUM_LINES + 2)
     assert await num_open(storage_settings) == 0
