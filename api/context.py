@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from quart import current_app, g
 
-from api.errors import engine_failed, unavailable
+from api.errors import engine_failed, shutting_down, unavailable
 from api.keys.accounts import Accounts
 from api.keys.tenant import ANYONE, Tenant
 from api.model.formats import ModelFormats
@@ -44,6 +44,7 @@ class ServerContext:
         tenant: whom the work is done for: the caller in a request, set anew for work later on
             (`for_tenant`).
         can_wait: the work is a batch's: the engine does it when nobody else wants it.
+        ending: set when the server ends and whoever is left must go.
     """
 
     settings: ServerSettings
@@ -60,10 +61,24 @@ class ServerContext:
     tenant: Tenant = ANYONE
     accounts: Accounts = dataclasses.field(default_factory=Accounts)
     can_wait: bool = False
+    ending: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
 
     def for_tenant(self, tenant: Tenant) -> ServerContext:
         """The same server, working for `tenant`."""
         return dataclasses.replace(self, tenant=tenant)
+
+    async def sleep(self, delay_s: float) -> None:
+        """Sleep between two looks at something other than the engine, which ends what waits for it.
+
+        Raises:
+            APIError: 503, the server ends meanwhile.
+        """
+        try:
+            async with asyncio.timeout(delay_s):
+                await self.ending.wait()
+        except TimeoutError:
+            return
+        raise shutting_down(self.settings.shutdown_timeout_s)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -81,6 +96,7 @@ class ServerState:
         storage_opened: set when `storage` is.
         loaded: set when `context` is for the first time.
         jobs: runs work that outlives its request; None until storage and model are there.
+        ending: the same as the context's.
         failure: why the engine could not start or is gone for good; None while it may still come.
     """
 
@@ -95,6 +111,7 @@ class ServerState:
     storage_opened: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     loaded: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     jobs: JobRunner | None = None
+    ending: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     failure: str | None = None
     config: EngineConfig | None = None
     readiness: Readiness = dataclasses.field(default_factory=Readiness)

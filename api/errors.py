@@ -135,6 +135,11 @@ def unavailable(message: str, code: str, retry_after_s: float = 1.0) -> APIError
     return APIError(message, status=503, code=code, headers=retry_headers(retry_after_s))
 
 
+def shutting_down(retry_after_s: float) -> APIError:
+    """503: the server drains, or ends."""
+    return unavailable("The server is shutting down.", "server_shutting_down", retry_after_s)
+
+
 def engine_failed() -> APIError:
     """503 without retry-after: the engine is gone for good, and only the operator can help."""
     message = "The engine has failed and is not started again; the server's log says why."

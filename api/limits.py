@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from api.errors import APIError, overloaded, retry_headers, unavailable
+from api.errors import APIError, overloaded, retry_headers, shutting_down
 from api.http.access import RequestState
 from api.settings import ServerSettings
 
@@ -73,9 +73,7 @@ class Admission:
                 the key has so much of the queue that others would find no place.
         """
         if self.is_draining:
-            raise unavailable(
-                "The server is shutting down.", "server_shutting_down", self._shutdown_timeout_s
-            )
+            raise shutting_down(self._shutdown_timeout_s)
         if self.is_full():
             raise overloaded("The server is overloaded; try again shortly.")
         if key_id is not None and self._takes_too_much(key_id):

@@ -157,6 +157,7 @@ class Server:
         async def may_stop() -> None:
             await lifecycle.wait()
             await crew.dismiss()
+            state.ending.set()
             await lifecycle.finish(self._close_engine)
 
         install()
@@ -250,6 +251,7 @@ async def load_context(
         created=int(time.time()),
         formats=text.formats,
         accounts=state.accounts,
+        ending=state.ending,
     )
 
 

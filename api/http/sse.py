@@ -66,6 +66,7 @@ class EventBody:
         self._interval_s = keep_alive_interval_s or None
         self._next: asyncio.Task[bytes | None] | None = None
         self._is_ended = False
+        self._closing = asyncio.Lock()
 
     def __aiter__(self) -> EventBody:
         return self
@@ -83,15 +84,16 @@ class EventBody:
             return self._failure(error)
 
     async def aclose(self) -> None:
-        """Close `events` (once or more), waiting for its clean-up."""
+        """Close `events`, waiting for its clean-up. It may be called again, even meanwhile."""
         self._is_ended = True
-        pending, self._next = self._next, None
-        if pending is not None:
-            pending.cancel()
-            await asyncio.gather(pending, return_exceptions=True)
-        close = getattr(self._events, "aclose", None)
-        if close is not None:
-            await close()
+        async with self._closing:
+            pending, self._next = self._next, None
+            if pending is not None:
+                pending.cancel()
+                await asyncio.gather(pending, return_exceptions=True)
+            close = getattr(self._events, "aclose", None)
+            if close is not None:
+                await close()
 
     async def _next_event(self) -> bytes:
         if self._interval_s is None:

@@ -109,6 +109,12 @@ def make_app(state: ServerState) -> Any:
 
         return sse_response(events())
 
+    @blueprint.post("/t/wait")
+    async def wait() -> Response:
+        sys.stderr.write("waiting for something else\n")
+        while True:
+            await context().sleep(STEP_S)
+
     app.register_blueprint(blueprint)
     return app
 

@@ -122,6 +122,17 @@ async def test_streams_over_the_grace_time_end_with_an_error_event():
         assert await server.exit_code() == 0
 
 
+async def test_what_does_not_wait_for_the_engine_ends_with_it():
+    async with serving(0.3) as server, httpx.AsyncClient(base_url=server.url) as client:
+        waiting = asyncio.create_task(client.post("/t/wait"))
+        await server.read_log_until("waiting for something else")
+        server.process.send_signal(signal.SIGTERM)
+        answer = await waiting
+        assert (answer.status_code, answer.json()["error"]["code"]) == (
+            503, "server_shutting_down")  # fmt: skip
+        assert await server.exit_code() == 0
+
+
 async def test_a_second_signal_does_not_wait():
     async with serving(600, "endless") as server, httpx.AsyncClient(base_url=server.url) as client:
         started = asyncio.Event()

@@ -46,7 +46,7 @@ class Holding:
         """None as a sign of life now and then; at last the next round, unless it is too late.
 
         Raises:
-            APIError: the response was deleted, or cannot go on.
+            APIError: the response was deleted, or cannot go on; 503, the server ends.
         """
         await self._show(snapshot)
         loop = asyncio.get_running_loop()
@@ -58,7 +58,7 @@ class Holding:
             if now_s - told_s > KEEP_ALIVE_S:
                 told_s = now_s
                 yield None
-            await asyncio.sleep(POLL_S)
+            await self._exchange.context.sleep(POLL_S)
         yield await self._round(snapshot, calls, left, outputs)
 
     async def _show(self, snapshot: Snapshot) -> None:

@@ -62,6 +62,22 @@ async def test_closing_closes_the_generator(interval_s):
         await anext(body)
 
 
+async def test_who_closes_while_it_is_closed_waits_for_that():
+    closed = []
+
+    async def slow_to_close():
+        try:
+            yield b"one"
+        finally:
+            await asyncio.sleep(0.02)
+            closed.append(True)
+
+    body = EventBody(slow_to_close(), "openai", 0.0)
+    await anext(body)
+    await asyncio.gather(body.aclose(), body.aclose())
+    assert closed == [True]
+
+
 async def test_cancelling_waits_for_the_clean_up():
     cleaned = []
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from api.errors import APIError
 from api.protocol.responses.queries import ItemsQuery, RetrieveQuery
 from api.services.generation.events import DONE
 from api.services.responses.conversation.listing import included, page_of_items
@@ -16,7 +16,6 @@ from api.services.responses.exchange import Exchange
 from api.services.responses.objects.open_items import Event
 from api.services.responses.objects.snapshot import Snapshot
 from api.services.responses.stored.mcp_claims import called_in, let_go
-from api.storage.errors import StorageError
 from api.storage.responses import context_of, events_after, load_response, remove_response
 from api.storage.tables.responses import ResponseRow
 from engine.errors import InvalidParameterError
@@ -77,7 +76,7 @@ async def told_of_the_cut(
         try:
             async for piece in written:
                 yield piece
-        except StorageError as error:
+        except APIError as error:
             yield writer.cut(error)
 
 
@@ -105,6 +104,9 @@ async def follow(
 
     Arguments:
         body: the response, as it was when it was last seen.
+
+    Raises:
+        APIError: 503, the storage cannot be used now, or the server ends.
     """
     last, written = -1, Written()
     while True:
@@ -120,7 +122,7 @@ async def follow(
         elif row is None or row.is_deleted:
             yield ending(body, written, "failed", error=DELETED)
             return
-        await asyncio.sleep(POLL_S)
+        await exchange.context.sleep(POLL_S)
 
 
 async def list_input_items(

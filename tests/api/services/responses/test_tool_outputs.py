@@ -334,6 +334,19 @@ async def test_a_held_stream_says_that_it_lives_and_gives_up_in_the_end(
     assert later["previous_response_id"] == held.response_id
 
 
+async def test_a_held_stream_fails_when_the_server_ends(asker: Any) -> None:
+    held = await hold(asker)
+    await held.calls(2)
+    asker.speaker.context.ending.set()
+    await asyncio.wait_for(held.task, 10)
+    assert [event["type"] for event in held.events[-2:]] == ["error", "response.failed"]
+    assert held.events[-2]["code"] == "server_shutting_down"
+    ended = held.events[-1]["response"]
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "server_error")
+    stored = await retrieval.retrieve(asker.exchange, held.response_id, RetrieveQuery())
+    assert stored == ended
+
+
 async def test_a_client_that_leaves_a_held_stream_ends_it(asker: Any) -> None:
     answer = await asker.answer(
         {"input": "hi", "tools": [LOOK], "stream": True, "tool_outputs_mode": "hold"}

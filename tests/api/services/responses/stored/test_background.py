@@ -186,6 +186,24 @@ async def test_a_stream_that_cannot_be_read_on_says_so_and_its_response_goes_on(
     assert later[-1]["type"] == "response.completed"
 
 
+async def test_a_stream_is_cut_when_the_server_ends_and_can_be_read_on(asker: Any) -> None:
+    slow(asker)
+    answer = await asker.answer({"input": "hi", "stream": True, **FIELDS})
+    first = await anext(answer.events)
+    response_id = first.split(b'"id":"')[1].partition(b'"')[0].decode()
+    asker.speaker.context.ending.set()
+    rest = b"".join([event async for event in answer.events])
+    assert rest.startswith(b"event: error\n")
+    assert b"server_shutting_down" in rest
+    assert rest.endswith(b"data: [DONE]\n\n")
+    last = json.loads(rest.split(b"data: ")[1])["sequence_number"]
+    asker.speaker.context.ending.clear()
+    async with working(asker):
+        later = await streamed(asker, response_id, last)
+    assert later[0]["sequence_number"] == last + 1
+    assert later[-1]["type"] == "response.completed"
+
+
 async def broken(*_: Any) -> Any:
     raise StorageError
 
