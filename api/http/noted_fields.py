@@ -16,6 +16,7 @@ from api.protocol.parse import parse_body
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 _MAX_NAMES = 20
+_MAX_CHARACTERS = 100
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\[\]\-]")
 
 log = logging.getLogger("servax.api")
@@ -46,9 +47,17 @@ def note_unknown(names: Sequence[str]) -> None:
 
 def warning_of(names: Sequence[str]) -> str:
     """The header's value, with what clients chose made fit for a header and a log line."""
-    shown = [_UNSAFE.sub("?", name[:64]) for name in names[:_MAX_NAMES]]
+    shown = [_UNSAFE.sub("?", _shortened(name)) for name in names[:_MAX_NAMES]]
     more = ["..."] if len(names) > _MAX_NAMES else []
-    return f'299 servax "Unknown fields have no effect: {", ".join(shown + more)}"'
+    return f'299 servax "Fields unknown or not enforced have no effect: {", ".join(shown + more)}"'
+
+
+def _shortened(name: str) -> str:
+    """The end of a long one tells what it is about."""
+    if len(name) <= _MAX_CHARACTERS:
+        return name
+    half = _MAX_CHARACTERS // 2
+    return f"{name[:half]}...{name[-half:]}"
 
 
 def warning_headers() -> dict[str, str]:

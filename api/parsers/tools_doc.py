@@ -33,6 +33,12 @@ and the model's type; `--tool-call-parser NAME` and `--reasoning-parser NAME` ch
 format. In a format whose arguments are text, a schema must be an object with named properties, and
 these come in their order; a custom tool's Lark grammar needs such a format, its regex works in all.
 
+A schema with `strict` is enforced whole or refused with 400. A call that is forced without `strict`
+is held to all of its schema that can be enforced: words that cannot be (`uniqueItems`, `not`, `if`,
+`contains`, a `format` or a `pattern` that llguidance does not know, …) are left out, wherever they
+stand, and named in the `warning` header with their place. If it cannot be enforced even so, it is
+400 `invalid_grammar` that names the tool.
+
 ## Tool call formats
 
 | name | models | one call | reasoning |

@@ -27,6 +27,8 @@ from api.services.prompts.rendering import render_chat
 from api.services.render.service import render_job
 from api.services.requests import Answer, verify_model
 
+_SCHEMA = re.compile(r"^(tools\[\d+\])\.function\.parameters\b")
+
 
 async def create_message(
     context: ServerContext, body: Mapping[str, Any], http_request_id: str | None = None
@@ -38,7 +40,7 @@ async def create_message(
     """
     parsed = _parsed(context, body)
     job = await _prepare(context, parsed.request, http_request_id)
-    unknown = parsed.unknown + job.prompt.unused_variables
+    unknown = parsed.unknown + tuple(map(_spell, job.without_effect))
     if not parsed.request.stream:
         return Answer(body=await whole_message(job), unknown_fields=unknown)
     source = merge([job.generation])
@@ -59,7 +61,7 @@ async def render_message(
     with naming(_spell):
         rendered = await render_job(job)
     rendered["stream"] = bool(parsed.request.stream)
-    unknown = parsed.unknown + job.prompt.unused_variables
+    unknown = parsed.unknown + tuple(map(_spell, job.without_effect))
     return Answer(body=orjson.dumps(rendered), unknown_fields=unknown)
 
 
@@ -108,6 +110,7 @@ def _chat_request(body: dict[str, Any]) -> ChatCompletionRequest:
 
 def _spell(param: str) -> str:
     """What this API calls a field of chat completions."""
+    param = _SCHEMA.sub(r"\1.input_schema", param)
     name = re.split(r"\W", param, maxsplit=1)[0]
     return RENAMED.get(name, name) + param.removeprefix(name)
 

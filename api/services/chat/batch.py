@@ -56,7 +56,7 @@ async def create_batch_chat_completion(
     parsed = parse_body(BatchChatCompletionRequest, body, strict_fields=strict, known=CHAT)
     verify_count(parsed.request.messages, MAX_BATCH, "messages")
     jobs = await _prepare_all(context, parsed.request, http_request_id)
-    unknown = parsed.unknown + jobs[0].prompt.unused_variables
+    unknown = parsed.unknown + jobs[0].without_effect
     return Answer(body=await batch_answer(jobs), unknown_fields=unknown)
 
 

@@ -71,9 +71,19 @@ class ChatAnswer:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ChatJob(ChatAnswer):
-    """A request that was accepted, with the generation that answers it."""
+    """A request that was accepted, with the generation that answers it.
+
+    Attributes:
+        unenforced: words of its tools' schemas that the grammar leaves out.
+    """
 
     generation: Generation
+    unenforced: tuple[str, ...] = ()
+
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """Fields that everybody knows and nothing comes of, for the `warning` header."""
+        return self.prompt.unused_variables + self.unenforced
 
 
 def given_if(flag: bool | None, value: Any) -> Any:

@@ -87,7 +87,7 @@ async def create_chat_completion(
         kept_id = kept_id or ids.new_id("chat_completion")
         identity = dataclasses.replace(identity, response_id=kept_id)
     job = await prepare(context, request, http_request_id, identity=identity)
-    unknown = parsed.unknown + job.prompt.unused_variables
+    unknown = parsed.unknown + job.without_effect
     if not request.stream:
         answer = await whole_answer(job)
         if keep is not None:
@@ -165,7 +165,7 @@ async def prepare(
     )
     text = prompt.text or ""
     is_open = opens_thoughts(formats, request, text)
-    grammar = await build_chat_grammar(
+    held = await build_chat_grammar(
         context, request, formats, plan, is_open=is_open, prompt_text=text
     )
     budget = thinking_budget(formats, request.thinking_token_budget)
@@ -179,7 +179,7 @@ async def prepare(
         priority=request.priority or 0,
         cache_salt=cache_salt([request.cache_salt, request.prompt_cache_key]),
         arrival_time_s=time.time(),
-        grammar=grammar,
+        grammar=held.grammar,
         reasoning=reasoning_span(context, formats, is_open=is_open),
     )
     verify_request(generate, info, prompt_param="messages")
@@ -195,6 +195,7 @@ async def prepare(
         role=answering_role(context, request),
         echoed=echoed_text(context, request),
         num_top=sampling.num_alternatives if num_top is not None else None,
+        unenforced=held.unenforced,
     )
 
 

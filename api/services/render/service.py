@@ -58,7 +58,7 @@ async def render_chat_completion(
     strict = context.settings.strict_fields
     parsed = parse_body(RenderChatRequest, body, strict_fields=strict, known=CHAT)
     job = await chat.prepare(context, parsed.request, http_request_id)
-    unknown = parsed.unknown + job.prompt.unused_variables
+    unknown = parsed.unknown + job.without_effect
     rendered = await render_job(job, has_offsets=bool(parsed.request.return_token_offsets))
     return Answer(body=orjson.dumps(rendered), unknown_fields=unknown)
 

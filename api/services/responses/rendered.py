@@ -48,5 +48,5 @@ async def render_response(exchange: Exchange, body: Mapping[str, Any]) -> Answer
     with naming(spell):
         rendered = await render_job(job.chat)
     rendered["stream"] = bool(request.stream)
-    unknown = parsed.unknown + job.chat.prompt.unused_variables
+    unknown = parsed.unknown + tuple(map(spell, job.chat.without_effect))
     return Answer(body=orjson.dumps(rendered), unknown_fields=unknown)

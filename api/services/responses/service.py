@@ -22,6 +22,7 @@ from api.services.responses.mcp.servers import Claim
 from api.services.responses.objects.open_items import Event
 from api.services.responses.request.beginning import begin_job
 from api.services.responses.request.making import new_response_id, read_request
+from api.services.responses.request.wording import spell
 from api.services.responses.stored.background import enqueue, pinned
 from api.services.responses.stored.mcp_claims import claimed
 from api.services.responses.stored.recorder import Events, Recorder
@@ -69,7 +70,7 @@ async def create_response(
     between = Holding(exchange, request, dict(body), history) if is_held else None
     run = ResponseRun(job, between, servers)
     kept = without_secrets(body)
-    unknown = parsed.unknown + job.chat.prompt.unused_variables
+    unknown = parsed.unknown + tuple(map(spell, job.chat.without_effect))
     if request.background:
         queued = await enqueue(exchange, run.frame, history, kept, approved)
         exchange.wake_jobs()

@@ -476,7 +476,7 @@ async def test_unknown_fields_of_bodies_forms_and_queries_are_named_in_a_warning
     answers = await unknown_everywhere(create_app(state), KEYS[0])
     for name, (status, _, headers) in answers[:-1]:
         assert (status, headers["warning"]) == (
-            200, f'299 servax "Unknown fields have no effect: {name}"')  # fmt: skip
+            200, f'299 servax "Fields unknown or not enforced have no effect: {name}"')  # fmt: skip
     assert "warning" not in answers[-1][1][2], "an upload of another size is refused"
 
 

@@ -149,22 +149,6 @@ async def test_after_open_thoughts_the_grammar_waits_for_their_end(speaker: Any)
     assert not accepts(speaker, "<think>x</think>" + call("look", LOOK_ROME))
 
 
-HARD = {"type": "object", "properties": {"x": {"type": "string", "pattern": "(?=a)b"}}}
-
-
-async def test_a_schema_that_cannot_be_enforced_is_refused_only_where_it_is_strict(
-    speaker: Any,
-) -> None:
-    tool = {"type": "function", "function": {"name": "hard", "parameters": HARD}}
-    await speaker.chat(tools=[LOOK, tool], tool_choice="required")
-    assert accepts(speaker, call("hard", '{"x": 1}'))
-    assert not accepts(speaker, call("look", LOOK_PISA))
-    tool["function"]["strict"] = True
-    with pytest.raises(InvalidParameterError) as caught:
-        await speaker.chat(tools=[LOOK, tool])
-    assert caught.value.param == "tools[1].function.parameters"
-
-
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
