@@ -146,6 +146,12 @@ def engine_failed() -> APIError:
     return APIError(message, status=503, code="engine_failed")
 
 
+def ended_by_operator() -> APIError:
+    """503 for an answer that is nothing without what an operator's abort kept it from."""
+    message = "The operator of the server ended this request."
+    return APIError(message, status=503, code="request_aborted")
+
+
 def server_error() -> APIError:
     """500 for a fault of ours: says nothing about it; the log has the details."""
     return APIError(SERVER_ERROR_MESSAGE, status=500, code="server_error")

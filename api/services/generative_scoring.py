@@ -14,7 +14,7 @@ import orjson
 from api.context import ServerContext
 from api.protocol.generative_scoring import MAX_ITEMS, GenerativeScoringRequest
 from api.protocol.parse import parse_body
-from api.services.generation.collect import collect
+from api.services.generation.collect import collect_unbroken
 from api.services.generation.output import OutputSettings
 from api.services.generation.run import Generation
 from api.services.generation.usage import usage_of
@@ -44,8 +44,8 @@ async def score(
         _generation(context, first, index, prompt)
         for index, prompt in enumerate(await _prompts(context, request))
     ]
-    found = await collect(generations, num_choices=1)
-    scores = [choices[0].logprobs[0].top_logprobs for choices in found]
+    found = await collect_unbroken(generations)
+    scores = [choice.logprobs[0].top_logprobs for choice in found]
     answer = {
         "id": first.request_id,
         "object": "list",

@@ -130,8 +130,9 @@ def _logprobs(
     """
     if job.request.logprobs is None:
         return None
-    scores = list(job.generations[prompt_index].prompt_logprobs or ()) if echo else []
     prompt_ids: Sequence[int] = job.prompts[prompt_index].token_ids if echo else ()
+    unscored = [None] * len(prompt_ids)  # an operator's abort came before the prompt was computed
+    scores = list(job.generations[prompt_index].prompt_logprobs or unscored) if echo else []
     start = len(echo.text) if echo else num_characters_before
     return wire.completion_logprobs(
         job.context.tokenizer,

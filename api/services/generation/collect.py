@@ -6,10 +6,11 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 
+from api.errors import ended_by_operator
 from api.services.generation.merging import merge
 from api.services.generation.output import OutputChunk
 from api.services.generation.run import Generation
-from engine.request import TokenLogprobs
+from engine.request import FinishReason, TokenLogprobs
 
 
 @dataclasses.dataclass(slots=True)
@@ -48,6 +49,18 @@ async def collect(generations: Sequence[Generation], num_choices: int) -> list[l
             for index, chunk in ready:
                 choices[index][chunk.sequence_index].add(chunk)
     return [_best(of_prompt, num_choices) for of_prompt in choices]
+
+
+async def collect_unbroken(generations: Sequence[Generation]) -> list[Choice]:
+    """The one choice of each, for answers to which half of it is no use.
+
+    Raises:
+        APIError, EngineError: one of them failed, or an operator ended it; the others are aborted.
+    """
+    found = [choices[0] for choices in await collect(generations, 1)]
+    if any(choice.finish_reason == FinishReason.ABORT for choice in found):
+        raise ended_by_operator()
+    return found
 
 
 def _best(choices: list[Choice], count: int) -> list[Choice]:

@@ -13,7 +13,7 @@ from api.protocol.parse import parse_body
 from api.protocol.responses.items import MessageItem, stored_form
 from api.protocol.responses.later import RESPONSES, refuse_later
 from api.protocol.responses.request import CompactRequest, InputTokensRequest, ResponsesRequest
-from api.services.generation.collect import collect
+from api.services.generation.collect import collect_unbroken
 from api.services.generation.reading import ChoiceReader
 from api.services.generation.usage import usage_of
 from api.services.guidance.tool_plan import plan_tools, shown_tools
@@ -102,7 +102,7 @@ async def compact(exchange: Exchange, body: Mapping[str, Any]) -> Answer:
 
 async def _said(job: ResponseJob) -> str:
     """The answer's text; its thoughts if it never got further."""
-    choice = (await collect([job.chat.generation], 1))[0][0]
+    (choice,) = await collect_unbroken([job.chat.generation])
     deltas = ChoiceReader(job.chat.reading).read(choice.text, is_last=True)
     content = "".join(delta.content for delta in deltas).strip()
     return content or "".join(delta.reasoning for delta in deltas).strip()

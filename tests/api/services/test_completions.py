@@ -10,7 +10,7 @@ import pytest
 
 from api.services.completions import wire as completion_wire
 from engine.errors import EngineDiedError, InvalidParameterError
-from engine.request import FinishReason
+from engine.request import FinishReason, TokenDelta
 from engine.text import Tokenizer
 
 
@@ -219,3 +219,16 @@ async def test_a_bad_rule_of_repetition_is_named(speaking: Any, rule: Any, param
     with pytest.raises(InvalidParameterError) as caught:
         await speaking("x").complete(repetition_detection=rule)
     assert caught.value.param == param
+
+
+async def test_the_echo_of_a_prompt_that_was_never_computed_has_no_scores(speaking: Any) -> None:
+    speaker = speaking()
+    speaker.engine.bad_delta = TokenDelta(request_id="", finish_reason=FinishReason.ABORT)
+    fields: dict[str, Any] = {"echo": True, "logprobs": 1}
+    (choice,) = (await speaker.complete("one two", **fields))["choices"]
+    assert (choice["text"], choice["finish_reason"]) == ("one two", "abort")
+    num_tokens = len(choice["logprobs"]["tokens"])
+    assert choice["logprobs"]["token_logprobs"] == [None] * num_tokens
+    assert choice["logprobs"]["top_logprobs"] == [None] * num_tokens
+    events = await speaker.complete_stream("one two", **fields)
+    assert events[0]["choices"][0]["logprobs"] == choice["logprobs"]

@@ -8,8 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
+from api.errors import APIError
 from api.services.generative_scoring import first_share, score
 from engine.errors import RequestError
+from engine.request import FinishReason, TokenDelta
 
 BODY: dict[str, Any] = {"query": "is it", "items": [" one", " two"], "label_token_ids": [3, 5]}
 
@@ -83,3 +85,11 @@ async def test_a_bad_field_is_named_and_nothing_runs(
         await scored(speaker, **fields)
     assert caught.value.param == param
     assert speaker.engine.requests == []
+
+
+async def test_what_an_operator_ended_has_no_score(speaking: Any) -> None:
+    speaker = speaking("yes")
+    speaker.engine.bad_delta = TokenDelta(request_id="", finish_reason=FinishReason.ABORT)
+    with pytest.raises(APIError) as caught:
+        await scored(speaker)
+    assert (caught.value.status, caught.value.code) == (503, "request_aborted")

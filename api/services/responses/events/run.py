@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, Iterator
 
-from api.errors import APIError
+from api.errors import ended_by_operator
 from api.protocol.responses.request import ResponsesRequest
 from api.services.chat.job import ChatJob
 from api.services.generation.events import told
@@ -38,10 +38,6 @@ NO_ROOM = "max_output_tokens"
 
 INCOMPLETE = {"length": NO_ROOM, "repetition": "repetition_detected"}
 """Reasons for which an answer is not complete, by what ended it."""
-
-ENDED_BY_OPERATOR = APIError(
-    "The operator of the server ended this request.", status=503, code="request_aborted"
-)
 
 
 class ResponseRun:
@@ -208,7 +204,7 @@ class ResponseRun:
     def _ending(self, reason: str | None) -> Iterator[Event]:
         """The end of the last item, and of the response unless its calls are to be answered."""
         if reason == "abort":
-            yield from self.frame.fail(ENDED_BY_OPERATOR)
+            yield from self.frame.fail(ended_by_operator())
             return
         cause = INCOMPLETE.get(reason or "")
         if cause is None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from api.errors import APIError
+from api.services.responses.tokens import compact
 from engine.errors import ContextLengthError, InvalidParameterError, OverloadedError
 from engine.request import FinishReason
 
@@ -151,6 +152,14 @@ async def test_an_operators_abort_is_no_success(asking: Any) -> None:
     events = await asker.stream()
     assert events[-2]["code"] == "request_aborted"
     assert events[-1]["response"]["error"]["code"] == "server_error"  # OpenAI's clients know it
+
+
+async def test_a_summary_that_an_operator_ended_is_none(asking: Any) -> None:
+    asker = asking("hello world")
+    asker.speaker.engine.end_reason = FinishReason.ABORT
+    with pytest.raises(APIError) as caught:
+        await compact(asker.exchange, {"model": "test-model", "input": "hi"})
+    assert (caught.value.status, caught.value.code) == (503, "request_aborted")
 
 
 async def test_a_client_that_leaves_aborts_the_engine(asking: Any) -> None:
