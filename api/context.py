@@ -45,6 +45,7 @@ class ServerContext:
             (`for_tenant`).
         can_wait: the work is a batch's: the engine does it when nobody else wants it.
         ending: set when the server ends and whoever is left must go.
+        request_id: of the HTTP request whose answer waits for the work; "" when none does.
     """
 
     settings: ServerSettings
@@ -62,6 +63,7 @@ class ServerContext:
     accounts: Accounts = dataclasses.field(default_factory=Accounts)
     can_wait: bool = False
     ending: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    request_id: str = ""
 
     def for_tenant(self, tenant: Tenant) -> ServerContext:
         """The same server, working for `tenant`."""
@@ -153,7 +155,7 @@ def context() -> ServerContext:
     Raises:
         APIError: 503, as `loaded_context`.
     """
-    return loaded_context().for_tenant(caller())
+    return dataclasses.replace(loaded_context(), tenant=caller(), request_id=g.request_id)
 
 
 def loaded_context() -> ServerContext:

@@ -115,8 +115,7 @@ class EndRequests(msgspec.Struct, frozen=True, tag=True):
     Answered by how many there were.
 
     Attributes:
-        names: engine request ids, or what clients know them by: `GenerateRequest.request_id`
-            begins with it and a dash.
+        names: engine request ids, or what clients know them by (`GenerateRequest.names`).
     """
 
     names: tuple[str, ...] = ()

@@ -156,6 +156,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
     Attributes:
         request_id: unique among live requests.
+        names: what clients know it by (`engine.commands.EndRequests`), not unique.
         prompt_token_ids: at least one id, each in [0, vocab_size), or `EMBEDDED_TOKEN` where
             `prompt_embeds` has the token.
         prompt_embeds: what the prompt begins with instead of tokens; see `engine.prompt_embeds`.
@@ -183,6 +184,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     reasoning: ReasoningSpan | None = None
     num_continued_tokens: int = 0
     prompt_embeds: PromptEmbeds | None = None
+    names: tuple[str, ...] = ()
 
 
 class TokenLogprobs(msgspec.Struct, frozen=True, array_like=True):

@@ -7,6 +7,7 @@ client one message with everything its sequences gained.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import logging
 import secrets
 from collections.abc import Iterable
@@ -45,6 +46,20 @@ SHUT_DOWN = ErrorInfo("EngineDiedError", "The engine was shut down.")
 _logger = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Live:
+    """A request that the core has.
+
+    Attributes:
+        names: its id, and what clients know it by.
+        open_sequences: those that have not finished.
+    """
+
+    client_id: ClientId
+    names: frozenset[str]
+    open_sequences: set[int]
+
+
 class EngineService:
     """Serves one core to the clients of one endpoint. One thread calls it."""
 
@@ -62,8 +77,7 @@ class EngineService:
         surroundings = Surroundings(self._deliver, self._end_requests, self._announce)
         self._controller = Controller(core, facilities or Facilities(), surroundings)
         self._clients: set[ClientId] = set()
-        self._owners: dict[str, ClientId] = {}
-        self._open_sequences: dict[str, set[int]] = {}
+        self._live: dict[str, _Live] = {}
         self._unproven: list[tuple[ClientId, Probe]] = []
         self._is_stopping = False
 
@@ -129,7 +143,7 @@ class EngineService:
     def _add(self, client_id: ClientId, request: GenerateRequest) -> None:
         try:
             self._controller.verify_admitting()
-            if request.request_id in self._owners:
+            if request.request_id in self._live:
                 raise RequestError("A request with this id is running.", param="request_id")
             self._core.add(request)
         except Exception as error:
@@ -137,8 +151,11 @@ class EngineService:
                 _logger.exception("Request %s could not be taken in", request.request_id)
             self._refuse(client_id, request, error_info(error))
             return
-        self._owners[request.request_id] = client_id
-        self._open_sequences[request.request_id] = set(range(request.num_sequences))
+        self._live[request.request_id] = _Live(
+            client_id,
+            frozenset((request.request_id, *request.names)),
+            set(range(request.num_sequences)),
+        )
 
     def _refuse(self, client_id: ClientId, request: GenerateRequest, error: ErrorInfo) -> None:
         deltas = tuple(
@@ -155,22 +172,22 @@ class EngineService:
     def _abort(
         self, client_id: ClientId, request_id: str, sequence_indices: tuple[int, ...]
     ) -> None:
-        if self._owners.get(request_id) != client_id:
+        live = self._live.get(request_id)
+        if live is None or live.client_id != client_id:
             return
         self._core.abort(request_id, sequence_indices)
         self._close_sequences(request_id, sequence_indices)
 
     def _close_sequences(self, request_id: str, sequence_indices: tuple[int, ...]) -> None:
-        still_open = self._open_sequences[request_id]
+        still_open = self._live[request_id].open_sequences
         still_open.difference_update(sequence_indices or tuple(still_open))
         if not still_open:
-            del self._open_sequences[request_id]
-            del self._owners[request_id]
+            del self._live[request_id]
 
     def _forget(self, client_id: ClientId) -> None:
         self._clients.discard(client_id)
         self._unproven = [entry for entry in self._unproven if entry[0] != client_id]
-        owned = [request_id for request_id, owner in self._owners.items() if owner == client_id]
+        owned = [key for key, live in self._live.items() if live.client_id == client_id]
         for request_id in owned:
             self._abort(client_id, request_id, ())
 
@@ -179,14 +196,14 @@ class EngineService:
     def _deliver(self, deltas: list[TokenDelta]) -> None:
         by_client: dict[ClientId, list[TokenDelta]] = collections.defaultdict(list)
         for delta in deltas:
-            owner = self._owners.get(delta.request_id)
-            if owner is not None:
-                by_client[owner].append(delta)
+            live = self._live.get(delta.request_id)
+            if live is not None:
+                by_client[live.client_id].append(delta)
         stats = self._core.stats
         for client_id, gained in by_client.items():
             self._endpoint.send(client_id, StepDeltas(tuple(gained), stats))
         for delta in deltas:
-            if delta.finish_reason is not None and delta.request_id in self._owners:
+            if delta.finish_reason is not None and delta.request_id in self._live:
                 self._close_sequences(delta.request_id, (delta.sequence_index,))
 
     def _answer_probes(self) -> None:
@@ -208,14 +225,12 @@ class EngineService:
     def _end_requests(self, names: Iterable[str]) -> int:
         """See `engine.commands.EndRequests`."""
         wanted = frozenset(names)
-        request_ids = [
-            request_id for request_id in self._owners if not wanted or wanted & names_of(request_id)
-        ]
+        request_ids = [key for key, live in self._live.items() if not wanted or wanted & live.names]
         self._abort_with_deltas(request_ids, None)
         return len(request_ids)
 
     def _abort_everything(self) -> None:
-        self._abort_with_deltas(list(self._owners), SHUT_DOWN)
+        self._abort_with_deltas(list(self._live), SHUT_DOWN)
 
     def _abort_with_deltas(self, request_ids: list[str], error: ErrorInfo | None) -> None:
         deltas = [
@@ -226,15 +241,8 @@ class EngineService:
                 error=error,
             )
             for request_id in request_ids
-            for sequence_index in sorted(self._open_sequences[request_id])
+            for sequence_index in sorted(self._live[request_id].open_sequences)
         ]
         for request_id in request_ids:
             self._core.abort(request_id)
         self._deliver(deltas)
-
-
-def names_of(request_id: str) -> frozenset[str]:
-    """What a request may be called by: `prefix-name-index-random` is also `prefix-name` (the id of
-    the answer) and `name` (the client's)."""
-    answer_id = request_id.rsplit("-", 2)[0]
-    return frozenset((request_id, answer_id, answer_id.partition("-")[2])) - {""}

@@ -39,7 +39,7 @@ async def score(
     verify_model(context, request.model)
     verify_count(request.items, MAX_ITEMS, "items")
     name = request.request_id or http_request_id or secrets.token_hex(8)
-    first = _engine_request(context, request, f"generative-scoring-{name}")
+    first = _engine_request(context, request, name)
     generations = [
         _generation(context, first, index, prompt)
         for index, prompt in enumerate(await _prompts(context, request))
@@ -80,7 +80,8 @@ def _engine_request(
     with naming(lambda param: "label_token_ids" if param == "logprob_token_ids" else param):
         verify_sampling(sampling, context.engine.info)
     return GenerateRequest(
-        request_id=name,
+        request_id=f"generative-scoring-{name}",
+        names=(f"generative-scoring-{name}", name),
         prompt_token_ids=(),
         sampling=sampling,
         priority=request.priority or 0,

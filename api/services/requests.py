@@ -35,12 +35,19 @@ class Identity:
 
     Attributes:
         response_id: `chatcmpl-…` or `cmpl-…`, made of the request's id when it has one.
+        given_id: the request's id.
     """
 
     response_id: str
     created: int
     model: str
     fingerprint: str
+    given_id: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the client knows the answer by."""
+        return (self.response_id, *filter(None, (self.given_id,)))
 
 
 def make_identity(
@@ -48,7 +55,7 @@ def make_identity(
 ) -> Identity:
     """The identity of a new answer. A `request_id` in the body overrules the header's."""
     given = request.request_id or http_request_id or secrets.token_hex(8)
-    return identify(context, f"{prefix}-{given}")
+    return dataclasses.replace(identify(context, prefix + given), given_id=given)
 
 
 def identify(context: ServerContext, response_id: str) -> Identity:

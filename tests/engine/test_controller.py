@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 
+import msgspec
 import pytest
 
 from engine.commands import (
@@ -32,7 +33,7 @@ from engine.messages import (
     Suspended,
 )
 from engine.request import FinishReason
-from engine.service import EngineService, names_of
+from engine.service import EngineService
 from engine.transport.memory import MemoryEndpoint
 
 ADA, BOB = b"ada", b"bob"
@@ -260,17 +261,14 @@ def test_a_newcomer_is_told_that_the_engine_sleeps(world):
 
 
 def test_requests_are_ended_by_the_names_clients_know(world, make_request):
-    for request_id in ("chatcmpl-a-b-0-ff00", "cmpl-c-0-ff01", "cmpl-c2-0-ff02"):
-        world.put(AddRequest(make_request(request_id, max_tokens=50)))
+    for request_id, names in {"1": ("a-b", "cmpl-a-b"), "2": ("c",), "3": ("c2",), "4": ()}.items():
+        request = make_request(request_id, max_tokens=50)
+        world.put(AddRequest(msgspec.structs.replace(request, names=names)))
     world.turn(2)
-    assert world.ask(EndRequests(("a-b", "cmpl-c", "nobody")), BOB) == Done(7, 2)
+    assert world.ask(EndRequests(("cmpl-a-b", "c", "4", "nobody")), BOB) == Done(7, 3)
     ended = {d.request_id for d in world.deltas() if d.finish_reason is FinishReason.ABORT}
-    assert ended == {"chatcmpl-a-b-0-ff00", "cmpl-c-0-ff01"}
+    assert ended == {"1", "2", "4"}
     assert world.ask(EndRequests()) == Done(7, 1)
-
-
-def test_a_name_is_whole():
-    assert names_of("cmpl-a-b-0-ff") == {"cmpl-a-b-0-ff", "cmpl-a-b", "a-b"}
 
 
 def test_running_sequences_can_give_up_their_cached_pages(world, make_request, undisturbed):

@@ -25,7 +25,7 @@ from api.services.guidance.tool_plan import plan_tools, shown_tools
 from api.services.naming import naming
 from api.services.prompts.rendering import render_chat
 from api.services.render.service import render_job
-from api.services.requests import Answer, verify_model
+from api.services.requests import Answer, make_identity, verify_model
 
 _SCHEMA = re.compile(r"^(tools\[\d+\])\.function\.parameters\b")
 
@@ -39,7 +39,7 @@ async def create_message(
         APIError, EngineError: the request was refused or failed.
     """
     parsed = _parsed(context, body)
-    job = await _prepare(context, parsed.request, http_request_id)
+    job = await _prepare(context, parsed.request, "msg_", http_request_id)
     unknown = parsed.unknown + tuple(map(_spell, job.without_effect))
     if not parsed.request.stream:
         return Answer(body=await whole_message(job), unknown_fields=unknown)
@@ -57,7 +57,7 @@ async def render_message(
         APIError, EngineError: the request was refused.
     """
     parsed = _parsed(context, body)
-    job = await _prepare(context, parsed.request, http_request_id)
+    job = await _prepare(context, parsed.request, "chatcmpl-", http_request_id)
     with naming(_spell):
         rendered = await render_job(job)
     rendered["stream"] = bool(parsed.request.stream)
@@ -91,11 +91,12 @@ def _parsed(context: ServerContext, body: Mapping[str, Any]) -> Parsed[MessagesR
 
 
 async def _prepare(
-    context: ServerContext, request: MessagesRequest, http_request_id: str | None
+    context: ServerContext, request: MessagesRequest, prefix: str, http_request_id: str | None
 ) -> ChatJob:
     with naming(_spell):
         chat = _chat_request(chat_body(request, context.chat_template))
-        return await prepare(context, chat, http_request_id)
+        identity = make_identity(context, prefix, chat, http_request_id)
+        return await prepare(context, chat, http_request_id, identity=identity)
 
 
 def _given(context: ServerContext, request: CountTokensRequest) -> dict[str, Any]:

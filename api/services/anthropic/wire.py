@@ -148,7 +148,7 @@ def _arguments(text: str) -> dict[str, Any]:
 
 def _message(job: ChatJob) -> dict[str, Any]:
     return {
-        "id": "msg_" + job.identity.response_id.removeprefix("chatcmpl-"),
+        "id": job.identity.response_id,
         "type": "message",
         "role": "assistant",
         "content": [],

@@ -82,7 +82,7 @@ async def create_chat_completion(
     )
     request = parsed.request
     keep = _keep(request, keep)
-    identity = make_identity(context, "chatcmpl", request, http_request_id)
+    identity = make_identity(context, "chatcmpl-", request, http_request_id)
     if keep is not None:  # ids that clients choose may come again; a kept one is found by its own
         kept_id = kept_id or ids.new_id("chat_completion")
         identity = dataclasses.replace(identity, response_id=kept_id)
@@ -170,9 +170,10 @@ async def prepare(
     )
     budget = thinking_budget(formats, request.thinking_token_budget)
     sampling = msgspec.structs.replace(sampling, thinking_token_budget=budget)
-    identity = identity or make_identity(context, "chatcmpl", request, http_request_id)
+    identity = identity or make_identity(context, "chatcmpl-", request, http_request_id)
     generate = GenerateRequest(
         request_id=engine_request_id(identity),
+        names=identity.names,
         prompt_token_ids=prompt.token_ids,
         sampling=sampling,
         num_sequences=count,

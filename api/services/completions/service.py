@@ -100,7 +100,7 @@ async def prepare(
             code="integer_above_max_value",
         )
     prompts = [await _render(context, request, prompt) for prompt in given]
-    identity = make_identity(context, "cmpl", request, http_request_id)
+    identity = make_identity(context, "cmpl-", request, http_request_id)
     grammar = await build_grammar(context, request)
     settings = OutputSettings.of(request, stream_interval(context, request))
     shared: SamplingParams | None = None
@@ -113,6 +113,7 @@ async def prepare(
         generate = msgspec.structs.replace(
             generate,
             request_id=engine_request_id(identity, index),
+            names=identity.names,
             reasoning=_reasoning(context, request, prompt),
         )
         verify_request(generate, context.engine.info)

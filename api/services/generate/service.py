@@ -81,13 +81,14 @@ async def prepare(
     """Check everything; nothing has reached the engine yet."""
     verify_model(context, request.model)
     verify_stream_options(request)
-    request_id = _PREFIX + (request.request_id or http_request_id or secrets.token_hex(8))
+    given_id = request.request_id or http_request_id or secrets.token_hex(8)
+    request_id = _PREFIX + given_id
     span = _reasoning(context, request)
     with naming(_SAMPLING):
         grammar = await _grammar(context, request, span)
     generate = _generate_request(context, request, grammar, span)
     unique_id = f"{request_id}-0-{secrets.token_hex(4)}"
-    generate = msgspec.structs.replace(generate, request_id=unique_id)
+    generate = msgspec.structs.replace(generate, request_id=unique_id, names=(request_id, given_id))
     verify_request(generate, context.engine.info, prompt_param="token_ids")
     answering = await derendering(context, request, request_id)
     interval = context.settings.stream_interval

@@ -1,4 +1,5 @@
-"""Whose an engine request is: its share of the engine, and the cached prefixes it may hit.
+"""Whose an engine request is: its share of the engine, the cached prefixes it may hit, and the HTTP
+request an operator finds it by.
 
 How long a prompt takes tells whether its beginning was cached, and `cached_tokens` says it
 outright. So that nobody learns what another tenant asks, prefixes are shared within a project only,
@@ -18,6 +19,7 @@ def owned(context: ServerContext, request: GenerateRequest) -> GenerateRequest:
     """`request` as its tenant's: every service sends only such to the engine."""
     return msgspec.structs.replace(
         request,
+        names=(*request.names, *filter(None, (context.request_id,))),
         tenant=context.tenant.key_id,
         can_wait=context.can_wait,
         cache_salt=_project_salt(context) + request.cache_salt,

@@ -42,11 +42,17 @@ def client(speaker: Any) -> TestClientProtocol:
 
 
 @pytest.fixture
-def storing_client(services_world: Any, storage: Any) -> Any:
-    """Of an application with storage, whose model ends its answers."""
+def storing_speaker(services_world: Any) -> Any:
+    """Of `storing_client`: its model ends its answers."""
     speaker = services_world.make_speaker("hello world")
     speaker.engine.info = msgspec.structs.replace(speaker.engine.info, max_model_len=1024)
     speaker.engine.ends_with_eos = True
-    state = state_of(speaker.context)
+    return speaker
+
+
+@pytest.fixture
+def storing_client(storing_speaker: Any, storage: Any) -> Any:
+    """Of an application with storage."""
+    state = state_of(storing_speaker.context)
     state.storage = storage
     return create_app(state).test_client()

@@ -125,6 +125,7 @@ async def make_job(
         created=int(time.time()) if created_at is None else created_at,
         model=context.model_names[0],
         fingerprint=context.settings.fingerprint_value or context.engine.info.fingerprint,
+        given_id=request.request_id or "",
     )
     run = token_by_token(context.engine.generate) if request.wants_logprobs else None
 
