@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from quart import current_app, g
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from engine.config import EngineConfig
     from engine.text.chat_template import ChatTemplate
     from engine.text.tokenizer import Tokenizer
+
+
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,17 +73,22 @@ class ServerContext:
         """The same server, working for `tenant`."""
         return dataclasses.replace(self, tenant=tenant)
 
-    async def sleep(self, delay_s: float) -> None:
-        """Sleep between two looks at something other than the engine, which ends what waits for it.
+    async def unless_ending(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Wait for something other than the engine, which ends what waits for it.
 
         Raises:
-            APIError: 503, the server ends meanwhile.
+            APIError: 503, the server ends meanwhile; `work` is cancelled.
         """
+        working = asyncio.create_task(work)
+        tasks = (working, asyncio.create_task(self.ending.wait()))
         try:
-            async with asyncio.timeout(delay_s):
-                await self.ending.wait()
-        except TimeoutError:
-            return
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         raise shutting_down(self.settings.shutdown_timeout_s)
 
 

@@ -113,7 +113,7 @@ def make_app(state: ServerState) -> Any:
     async def wait() -> Response:
         sys.stderr.write("waiting for something else\n")
         while True:
-            await context().sleep(STEP_S)
+            await context().unless_ending(asyncio.sleep(STEP_S))
 
     app.register_blueprint(blueprint)
     return app

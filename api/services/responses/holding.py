@@ -58,7 +58,7 @@ class Holding:
             if now_s - told_s > KEEP_ALIVE_S:
                 told_s = now_s
                 yield None
-            await self._exchange.context.sleep(POLL_S)
+            await self._exchange.context.unless_ending(asyncio.sleep(POLL_S))
         yield await self._round(snapshot, calls, left, outputs)
 
     async def _show(self, snapshot: Snapshot) -> None:

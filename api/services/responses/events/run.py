@@ -177,7 +177,8 @@ class ResponseRun:
                         ready = []
                         opened = self._writer.opened
                         assert isinstance(opened, OpenMcpList | OpenMcpCall)
-                        await self._servers.settle(opened)
+                        asked = self._servers.settle(opened)
+                        await self._job.chat.context.unless_ending(asked)
                 if ready:
                     yield self.frame.numbered(ready)
 

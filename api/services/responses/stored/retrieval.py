@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -122,7 +123,7 @@ async def follow(
         elif row is None or row.is_deleted:
             yield ending(body, written, "failed", error=DELETED)
             return
-        await exchange.context.sleep(POLL_S)
+        await exchange.context.unless_ending(asyncio.sleep(POLL_S))
 
 
 async def list_input_items(

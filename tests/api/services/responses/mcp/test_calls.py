@@ -253,6 +253,24 @@ async def test_a_client_that_leaves_ends_the_call(remote: Any, mcp_server: Any, 
     assert mcp_server.methods[-1] == "DELETE"
 
 
+async def test_a_server_that_ends_waits_for_no_call(
+    remote: Any, mcp_server: Any, tool: Any
+) -> None:
+    mcp_server.delay_s = 30.0
+    asker = remote(LOOK)
+    reading = asyncio.create_task(asker.stream(tools=[tool()], store=True))
+    while not mcp_server.calls():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    asker.speaker.context.ending.set()
+    *_, told, failed = await asyncio.wait_for(reading, 10)
+    assert (told["type"], told["code"]) == ("error", "server_shutting_down")
+    assert (failed["type"], failed["response"]["status"]) == ("response.failed", "failed")
+    assert [item["type"] for item in failed["response"]["output"]] == ["mcp_list_tools", "mcp_call"]
+    assert failed["response"]["output"][-1]["status"] == "incomplete"
+    stored = await retrieval.retrieve(asker.exchange, failed["response"]["id"], RetrieveQuery())
+    assert stored == failed["response"]
+
+
 async def test_rendering_and_counting_call_no_server(
     remote: Any, mcp_server: Any, tool: Any
 ) -> None:
