@@ -232,7 +232,7 @@ class TokenDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         finish_reason: set on the last delta of the sequence and on no other.
         stop_token_id: the id that stopped it, when one of `stop_token_ids` did (not for EOS).
         ends_in_text: it stopped though its last id is text like any other: its grammar's output
-            was complete with it, and there was no room for more.
+            was complete with it, and no more had room or was allowed.
         num_cached_tokens: prompt tokens whose KV came from the prefix cache at first admission.
         timings: with the first token and on the last delta.
         num_preemptions: on the last delta.

@@ -59,6 +59,11 @@ class Guide:
         """Whether the grammar allows nothing but the end of the sequence."""
         return self._is_open and self._matcher is not None and self._matcher.is_stopped()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the grammar lets the sequence end here; it may allow more as well."""
+        return self._is_open and self._matcher is not None and self._matcher.is_accepting()
+
     def accept(self, token_ids: list[int]) -> None:
         """The last of these ids was generated.
 

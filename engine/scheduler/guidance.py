@@ -2,7 +2,7 @@
 
 The grammar has the first word. Where the request bans ids as well, what is left must not be
 nothing: `min_tokens` yields to a grammar that allows only the end; allowed ids and bad words do
-not, and the sequence ends with an error that says so.
+not. Where they leave nothing, an output that is whole ends, and any other fails and says so.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Words = NDArray[np.uint32]
 
 def allowed_ids(
     state: SchedulerState, plan: StepPlan
-) -> tuple[dict[int, Words], list[tuple[Sequence, ErrorInfo]]]:
+) -> tuple[dict[int, Words], list[tuple[Sequence, ErrorInfo | None]]]:
     """Bits of the ids that guided rows may choose, by index in the plan; and the sequences for
-    which there is none."""
+    which there is none, with what is wrong, if anything is."""
     allowed: dict[int, Words] = {}
-    failures: list[tuple[Sequence, ErrorInfo]] = []
+    ends: list[tuple[Sequence, ErrorInfo | None]] = []
     for index, row in enumerate(plan.rows):
         guide = row.sequence.guide
         if guide is None or not row.is_sampling or row.sequence.status is SequenceStatus.FINISHED:
@@ -39,12 +39,13 @@ def allowed_ids(
         try:
             allowed[index] = _allowed_words(state, row.sequence, guide)
         except (SequenceError, InvalidParameterError) as error:
-            failures.append((row.sequence, error_info(error)))
+            ends.append((row.sequence, error_info(error)))
             continue
         if not allowed[index].any():
             del allowed[index]
-            failures.append((row.sequence, _dead_end(row.sequence)))
-    return allowed, failures
+            is_done = guide.is_whole and row.sequence.num_output_tokens > 0
+            ends.append((row.sequence, None if is_done else _dead_end(row.sequence)))
+    return allowed, ends
 
 
 def _allowed_words(state: SchedulerState, sequence: Sequence, guide: Guide) -> Words:

@@ -24,7 +24,7 @@ from engine.scheduler.classes import Turns
 from engine.scheduler.guidance import allowed_ids
 from engine.scheduler.plan import RowResult, StepLimits, StepPlan
 from engine.scheduler.planner import plan_rows
-from engine.scheduler.settling import end_with_error, settle_row
+from engine.scheduler.settling import end_whole, end_with_error, settle_row
 from engine.scheduler.state import SchedulerState, is_host_bound
 from engine.sequence import Sequence, SequenceStatus
 
@@ -151,8 +151,11 @@ class Scheduler:
     def guide(self, plan: StepPlan) -> tuple[dict[int, npt.NDArray[np.uint32]], list[TokenDelta]]:
         """For a plan that `needs_settled`, all before it being settled: bits of the ids its guided
         rows may choose, by index of the row; and the ends of sequences that have none."""
-        allowed, failures = allowed_ids(self._state, plan)
-        return allowed, [self.fail(sequence, error) for sequence, error in failures]
+        allowed, ends = allowed_ids(self._state, plan)
+        return allowed, [
+            end_whole(self._state, sequence) if error is None else self.fail(sequence, error)
+            for sequence, error in ends
+        ]
 
     def has_work(self) -> bool:
         """Whether any sequence is live."""

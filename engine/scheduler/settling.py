@@ -136,20 +136,29 @@ def _end(
         logprobs=logprobs,
         prompt_logprobs=prompt_logprobs,
         finish_reason=reason,
-        stop_token_id=_stop_token_id(state, sequence, token_ids[0]) if is_stop else None,
-        ends_in_text=is_stop and token_ids[0] not in sequence.stop_ids | state.eos_token_ids,
+        stop_token_id=_stop_token_id(state, sequence, token_ids) if is_stop else None,
+        ends_in_text=is_stop and not (sequence.stop_ids | state.eos_token_ids) & set(token_ids),
         num_cached_tokens=sequence.num_cached_tokens,
         timings=_timings(sequence),
         num_preemptions=sequence.num_preemptions,
     )
 
 
-def _stop_token_id(state: SchedulerState, sequence: Sequence, token_id: int) -> int | None:
+def _stop_token_id(
+    state: SchedulerState, sequence: Sequence, token_ids: tuple[int, ...]
+) -> int | None:
     """The id, unless it stopped the sequence as the model's own end of sequence."""
-    sampling = sequence.sampling
+    if not token_ids:
+        return None
+    sampling, token_id = sequence.sampling, token_ids[0]
     is_asked_for = token_id in sampling.stop_token_ids
     is_eos = token_id in state.eos_token_ids and not (sampling.ignore_eos and is_asked_for)
     return token_id if is_asked_for and not is_eos else None
+
+
+def end_whole(state: SchedulerState, sequence: Sequence) -> TokenDelta:
+    """End a live sequence with what it has, after which nothing may come."""
+    return _end(state, sequence, FinishReason.STOP)
 
 
 def end_with_error(

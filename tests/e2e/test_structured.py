@@ -121,3 +121,13 @@ def test_a_grammar_that_meets_only_forbidden_tokens_is_the_clients_error(llm: LL
     sampling = SamplingParams(max_tokens=5, allowed_token_ids=(7,))
     with pytest.raises(InvalidParameterError, match="allowed_token_ids"):
         llm.generate("Hello", sampling, grammar=Grammar(source='start: "zzz"'))
+
+
+def test_a_whole_output_ends_where_only_forbidden_tokens_could_follow(llm: LLM) -> None:
+    (letter,) = llm.tokenizer.encode("q", add_special_tokens=False)
+    sampling = SamplingParams(max_tokens=20, allowed_token_ids=(letter,), logprobs=1)
+    grammar = Grammar(source=from_regex("[a-z]{3}"))
+    (output,) = llm.generate("Hello", sampling, grammar=grammar)
+    (completion,) = output.outputs
+    assert (completion.text, completion.finish_reason) == ("qqq", "stop")
+    assert len(completion.token_ids) == len(completion.logprobs or ()) == 3

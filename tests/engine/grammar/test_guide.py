@@ -169,3 +169,13 @@ def test_a_grammar_with_too_many_ways_to_go_on_is_the_clients_error(follow: Any)
     (only,) = sequence.allowed()
     with pytest.raises(InvalidParameterError, match="too complex"):
         sequence.push(only)
+
+
+def test_an_output_is_whole_wherever_it_may_end(follow: Any, tokenizer: Tokenizer) -> None:
+    sequence = follow(LLMatcher.grammar_from_regex("ab?c?"))
+    assert not sequence.guide.is_whole
+    for letter in "abc":
+        sequence.push(*tokenizer.encode(letter, add_special_tokens=False))
+        assert sequence.guide.is_whole
+    late = follow(LLMatcher.grammar_from_regex("a*"), begins_after=((9,),))
+    assert not late.guide.is_whole, "thoughts come first"
