@@ -6,7 +6,8 @@
 Each round is one ordinary request a beam, of the prompt and the beam's tokens; the prefix cache
 spares the engine all but a page of it. Widths, scores and order are those of vLLM
 (`get_beam_search_score`): the total over the length, prompt included, to the power of
-`length_penalty`, an end token not counted.
+`length_penalty`, an end token not counted. A stop string, which vLLM's do not know, ends a beam as
+an end token does; its own tokens count.
 
 Under a grammar or a thinking budget the alternatives are those that it allows, with the model's own
 log-probabilities; where all of them end, the beam is complete. There may then be fewer different
@@ -33,6 +34,7 @@ from engine.request import (
     TokenDelta,
     TokenLogprobs,
 )
+from engine.text.watch import TextWatch
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,17 +44,33 @@ class Beam:
     Attributes:
         total: sum of its tokens' log-probabilities.
         end: how it ended; None while it goes on.
+        text: what a stop string would end; None when nothing in its text does.
     """
 
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprobs, ...] = ()
     total: float = 0.0
     end: FinishReason | None = None
+    text: TextWatch | None = None
+
+    @property
+    def ends_in_text(self) -> bool:
+        """Whether a stop string ended it."""
+        return self.text is not None and self.text.is_stopped
 
     def extended(self, at: TokenLogprobs, token_id: int, logprob: float, rank: int) -> Beam:
         """With one token more, one of the alternatives `at` its position."""
         entry = TokenLogprobs(token_id, logprob, rank, at.top_token_ids, at.top_logprobs)
-        return Beam((*self.token_ids, token_id), (*self.logprobs, entry), self.total + logprob)
+        token_ids, logprobs = (*self.token_ids, token_id), (*self.logprobs, entry)
+        return Beam(token_ids, logprobs, self.total + logprob, text=self.text)
+
+    def read(self) -> Beam:
+        """With its newest token in its text; ended when that completes a stop string."""
+        if self.text is None:
+            return self
+        text = self.text.after(self.token_ids[-1])
+        end = FinishReason.STOP if text.is_stopped else None
+        return dataclasses.replace(self, text=text, end=end)
 
 
 class _Failed(Exception):
@@ -64,7 +82,10 @@ class _Failed(Exception):
 
 
 async def beam_search(
-    engine: GenerationEngine, request: GenerateRequest, length_penalty: float
+    engine: GenerationEngine,
+    request: GenerateRequest,
+    length_penalty: float,
+    text: TextWatch | None = None,
 ) -> AsyncGenerator[list[TokenDelta], None]:
     """As `engine.generate`, but sequence i is the i-th best of `num_sequences` beams.
 
@@ -73,6 +94,9 @@ async def beam_search(
 
     Grammar and thinking budget hold every beam.
 
+    Arguments:
+        text: of an output without tokens; its stop strings end a beam.
+
     Raises:
         EngineError: as `engine.generate`.
     """
@@ -80,7 +104,7 @@ async def beam_search(
         async for deltas in engine.generate(request):
             yield deltas
         return
-    search = _Search(engine, request, length_penalty)
+    search = _Search(engine, request, length_penalty, text)
     try:
         beams = await search.run()
     except _Failed as failure:
@@ -96,11 +120,16 @@ async def beam_search(
 
 class _Search:
     def __init__(
-        self, engine: GenerationEngine, request: GenerateRequest, length_penalty: float
+        self,
+        engine: GenerationEngine,
+        request: GenerateRequest,
+        length_penalty: float,
+        text: TextWatch | None,
     ) -> None:
         self._engine = engine
         self._request = request
         self._length_penalty = length_penalty
+        self._text = text
         sampling = request.sampling
         eos = () if sampling.ignore_eos else engine.info.eos_token_ids
         self._stop_ids = frozenset((*eos, *sampling.stop_token_ids))
@@ -112,7 +141,7 @@ class _Search:
     async def run(self) -> list[Beam]:
         """The best beams, best first."""
         width = self._request.num_sequences
-        beams, finished = [Beam()], list[Beam]()
+        beams, finished = [Beam(text=self._text)], list[Beam]()
         while (
             beams
             and self._num_rounds < self._max_tokens()
@@ -126,11 +155,22 @@ class _Search:
             ]
             finished += [each for each in candidates if each.end is not None]
             going_on = [each for each in candidates if each.end is None and not self._stops(each)]
-            beams = sorted(going_on, key=self._score, reverse=True)[:width]
+            beams, stopped = self._best(going_on)
+            finished += stopped
             self._num_rounds += 1
         cut = [dataclasses.replace(beam, end=FinishReason.LENGTH) for beam in beams]
         best = await self._completed(self._ranked(finished, cut)[:width])
         return [best[index % len(best)] for index in range(width)]
+
+    def _best(self, going_on: Sequence[Beam]) -> tuple[list[Beam], list[Beam]]:
+        """The next beams, and what better ones their text has ended."""
+        beams, stopped = list[Beam](), list[Beam]()
+        for each in sorted(going_on, key=self._score, reverse=True):
+            if len(beams) == self._request.num_sequences:
+                break
+            read = each.read()
+            (stopped if read.ends_in_text else beams).append(read)
+        return beams, stopped
 
     def delta(self, index: int, beam: Beam) -> TokenDelta:
         """What the client is told of a beam."""
@@ -219,7 +259,8 @@ class _Search:
 
     def _score(self, beam: Beam) -> float:
         num_tokens = len(self._request.prompt_token_ids) + len(beam.token_ids)
-        return self._rated(beam.total, num_tokens - (beam.end is FinishReason.STOP))
+        has_end_token = beam.end is FinishReason.STOP and not beam.ends_in_text
+        return self._rated(beam.total, num_tokens - has_end_token)
 
     def _rated(self, total: float, num_tokens: int) -> float:
         return total / num_tokens**self._length_penalty

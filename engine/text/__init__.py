@@ -6,6 +6,7 @@ from engine.text.chat_template import ChatTemplate, TemplateError
 from engine.text.detokenizer import IncrementalDetokenizer
 from engine.text.stop import StopMatch, StopStringMatcher
 from engine.text.tokenizer import Tokenizer
+from engine.text.watch import TextWatch
 
 __all__ = [
     "ChatTemplate",
@@ -13,5 +14,6 @@ __all__ = [
     "StopMatch",
     "StopStringMatcher",
     "TemplateError",
+    "TextWatch",
     "Tokenizer",
 ]

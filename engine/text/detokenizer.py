@@ -8,6 +8,7 @@ what the longer decoding adds to the shorter is new.
 from __future__ import annotations
 
 import codecs
+import copy
 
 from engine.text.tokenizer import Tokenizer
 
@@ -53,6 +54,15 @@ class IncrementalDetokenizer:
             text = self._decode_window(token_id)
         self.num_characters += len(text)
         return text
+
+    def fork(self) -> IncrementalDetokenizer:
+        """One that goes on from here by itself."""
+        twin = copy.copy(self)
+        twin._window = self._window.copy()
+        if self._utf8 is not None:
+            twin._utf8 = _UTF8("replace")
+            twin._utf8.setstate(self._utf8.getstate())
+        return twin
 
     def flush(self) -> str:
         """What an unfinished character at the end reads as (U+FFFD), when no more will come."""

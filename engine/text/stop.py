@@ -9,6 +9,7 @@ longer one. Only text that may still become part of a match is held back:
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 
@@ -57,6 +58,12 @@ class StopStringMatcher:
         num_held = max(self._progress)
         self._held = pending[len(pending) - num_held :]
         return StopMatch(pending[: len(pending) - num_held], None)
+
+    def fork(self) -> StopStringMatcher:
+        """One that goes on from here by itself."""
+        twin = copy.copy(self)
+        twin._progress = self._progress.copy()
+        return twin
 
     def flush(self) -> str:
         """The text held back, when no more will come."""

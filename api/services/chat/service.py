@@ -21,6 +21,7 @@ from api.services.chat.reading import (
     make_reading,
     opens_thoughts,
     output_settings,
+    special_marks,
 )
 from api.services.chat.stream import chat_events
 from api.services.chat.wire import answer_of, whole_answer
@@ -144,11 +145,12 @@ async def prepare(
     verify_special_spacing(context, request)
     num_top = _num_top(request)
     verify_logprob_token_ids(request, has_logprobs=num_top is not None)
-    run = run or beams.runner(context, request)
-    count = num_sequences(request)
-    limit, param = _requested_max_tokens(request)
     plan = plan_tools(request)
     formats = formats_of(context, plan)
+    shown = frozenset(special_marks(formats, context.tokenizer).values())
+    run = run or beams.runner(context, request, shown)
+    count = num_sequences(request)
+    limit, param = _requested_max_tokens(request)
     rendered = await render_chat(context, request, shown_tools(context, plan))
     prompt = await truncated(context, rendered, request, limit)
     info = context.engine.info

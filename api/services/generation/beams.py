@@ -6,11 +6,13 @@ from functools import partial
 
 from api.context import ServerContext
 from api.protocol.base import GenerationFields
+from api.services.generation.output import OutputSettings
 from api.services.generation.run import Run
 from engine.beam_search import beam_search
 from engine.errors import InvalidParameterError
 from engine.request import ModelInfo
-from engine.validation import max_alternatives
+from engine.text import IncrementalDetokenizer, StopStringMatcher, TextWatch
+from engine.validation import max_alternatives, verify_stop_strings
 
 NEUTRAL = {
     "temperature": (None, 0, 1),
@@ -31,8 +33,15 @@ NEUTRAL = {
 model's own log-probabilities."""
 
 
-def runner(context: ServerContext, request: GenerationFields) -> Run:
+def runner(
+    context: ServerContext,
+    request: GenerationFields,
+    shown_special_ids: frozenset[int] = frozenset(),
+) -> Run:
     """What runs the engine requests of `request`.
+
+    Arguments:
+        shown_special_ids: see `OutputSettings`.
 
     Raises:
         InvalidParameterError: it asks for something that beams cannot do.
@@ -43,7 +52,22 @@ def runner(context: ServerContext, request: GenerationFields) -> Run:
         return context.engine.generate
     _verify(request, context.engine.info)
     penalty = 1.0 if request.length_penalty is None else request.length_penalty
-    return partial(beam_search, context.engine, length_penalty=penalty)
+    text = _text(context, request, shown_special_ids) if request.stop_strings else None
+    return partial(beam_search, context.engine, length_penalty=penalty, text=text)
+
+
+def _text(
+    context: ServerContext, request: GenerationFields, shown_special_ids: frozenset[int]
+) -> TextWatch:
+    """As `SequenceOutput` reads it."""
+    verify_stop_strings(request.stop_strings)
+    settings = OutputSettings.of(request)
+    detokenizer = IncrementalDetokenizer(
+        context.tokenizer,
+        skip_special_tokens=settings.skip_special_tokens,
+        shown_special_ids=shown_special_ids,
+    )
+    return TextWatch(detokenizer, StopStringMatcher(settings.stop), settings.min_tokens)
 
 
 def _verify(request: GenerationFields, info: ModelInfo) -> None:

@@ -62,3 +62,32 @@ async def test_what_beams_cannot_do_is_refused_by_name(
         await speaker.complete(**{"use_beam_search": True, "max_tokens": 3, **fields})
     assert caught.value.param == param
     assert speaker.engine.requests == []
+
+
+@pytest.mark.parametrize("include", [False, True])
+async def test_a_stop_string_ends_a_beam_within_the_search(
+    speaking: Any, tokenizer: Any, include: bool
+) -> None:
+    """The likeliest beam says `xx`; what goes on after its stop is no other beam."""
+    fields: dict[str, Any] = {"use_beam_search": True, "max_tokens": 4, "n": 4, "logprobs": 0}
+    answer = await speaking("x").complete(
+        stop=["xx"], include_stop_str_in_output=include, return_token_ids=True, **fields
+    )
+    choices = answer["choices"]
+    ids = [tuple(choice["token_ids"]) for choice in choices]
+    assert len(set(ids)) == 4
+    assert ids[0] == tuple(tokenizer.encode("x") * 2)
+    assert (choices[0]["finish_reason"], choices[0]["stop_reason"]) == ("stop", "xx")
+    assert choices[0]["text"] == ("xx" if include else "")
+    num_prompt = answer["usage"]["prompt_tokens"]
+    scores = [
+        sum(choice["logprobs"]["token_logprobs"]) / (num_prompt + len(choice["token_ids"]))
+        for choice in choices
+    ]
+    assert scores == sorted(scores, reverse=True)
+
+
+async def test_a_stop_string_counts_after_min_tokens(speaking: Any) -> None:
+    fields: dict[str, Any] = {"use_beam_search": True, "max_tokens": 4, "n": 1, "stop": ["x"]}
+    answer = await speaking("x").complete(min_tokens=2, return_token_ids=True, **fields)
+    assert len(answer["choices"][0]["token_ids"]) == 3
