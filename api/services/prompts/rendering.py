@@ -146,6 +146,12 @@ def _apply(
             "Invalid 'continue_final_message': cannot be true while 'add_generation_prompt' is.",
             param="continue_final_message",
         )
+    if request.continue_final_message and messages and messages[-1].get("tool_calls"):
+        raise InvalidParameterError(
+            "Invalid 'continue_final_message': the final message ends with calls of tools, "
+            "which cannot be continued.",
+            param="continue_final_message",
+        )
     try:
         return template.render(
             messages,

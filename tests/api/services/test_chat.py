@@ -221,6 +221,19 @@ async def test_the_final_message_is_continued_and_echoed(speaking: Any) -> None:
     assert text_of(await speaking("hello").chat_stream(**fields)) == "The hello"
 
 
+@pytest.mark.parametrize("content", [None, "", "The "])
+async def test_a_final_message_that_calls_is_not_continued(speaking: Any, content: Any) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": content, "tool_calls": [call]},
+    ]
+    continued = {"continue_final_message": True, "add_generation_prompt": False}
+    with pytest.raises(InvalidParameterError, match="calls of tools") as caught:
+        await speaking("hello").chat(messages=messages, **continued)
+    assert caught.value.param == "continue_final_message"
+
+
 async def test_truncation_keeps_the_asked_end(speaking: Any) -> None:
     speaker = speaking()
     await speaker.chat("one two three", truncate_prompt_tokens=3)
