@@ -32,6 +32,13 @@ class ThinkingBlock(RequestModel):
     signature: str | None = None
 
 
+class RedactedThinkingBlock(RequestModel):
+    """Thoughts of another model that only its maker can read: no model is shown them."""
+
+    type: Literal["redacted_thinking"]
+    data: str
+
+
 class ToolUseBlock(RequestModel):
     """A call that the assistant made in an earlier turn."""
 
@@ -64,9 +71,10 @@ class ToolResultBlock(RequestModel):
 Block = Annotated[
     Annotated[TextBlock, pydantic.Tag("T:text")]
     | Annotated[ThinkingBlock, pydantic.Tag("T:thinking")]
+    | Annotated[RedactedThinkingBlock, pydantic.Tag("T:redacted_thinking")]
     | Annotated[ToolUseBlock, pydantic.Tag("T:tool_use")]
     | Annotated[ToolResultBlock, pydantic.Tag("T:tool_result")],
-    by_type("text", "thinking", "tool_use", "tool_result"),
+    by_type("text", "thinking", "redacted_thinking", "tool_use", "tool_result"),
 ]
 
 

@@ -11,6 +11,7 @@ from api.protocol.anthropic import (
     MessageParam,
     MessagesRequest,
     PromptFields,
+    RedactedThinkingBlock,
     TextBlock,
     ThinkingBlock,
     ToolChoiceParam,
@@ -132,7 +133,7 @@ def _messages(request: PromptFields) -> Iterator[Fields]:
 
 def _assistant(blocks: Sequence[Block], path: str) -> Fields:
     """One message of thoughts, text and calls."""
-    _verify_kinds(blocks, (TextBlock, ThinkingBlock, ToolUseBlock), path)
+    _verify_kinds(blocks, (TextBlock, ThinkingBlock, RedactedThinkingBlock, ToolUseBlock), path)
     text = "".join(block.text for block in blocks if isinstance(block, TextBlock))
     thoughts = "".join(block.thinking for block in blocks if isinstance(block, ThinkingBlock))
     calls = [_call(block) for block in blocks if isinstance(block, ToolUseBlock)]

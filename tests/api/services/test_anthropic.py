@@ -140,6 +140,7 @@ def test_turns_with_calls_and_results_become_chat_messages(saying: Any) -> None:
         {"role": "user", "content": "Where?"},
         {"role": "assistant", "content": [
             {"type": "thinking", "thinking": "Hm.", "signature": ""},
+            {"type": "redacted_thinking", "data": "x"},
             {"type": "text", "text": "Looking."},
             {"type": "tool_use", "id": "a", "name": "look", "input": {"city": "Rome"}},
         ]},
