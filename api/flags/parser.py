@@ -62,7 +62,10 @@ def parse_choices(arguments: Sequence[str], environment: Mapping[str, str]) -> C
     given, warnings = parse_arguments(arguments)
     from_file: Given = {}
     if "config" in given:
-        from_file, more = parse_arguments(read_config_file(given.pop("config")))
+        path = given.pop("config")
+        from_file, more = parse_arguments(read_config_file(path))
+        if "config" in from_file:
+            raise UsageError(f"--config {path}: a file cannot name another one")
         warnings = (*more, *warnings)
     from_environment, more = read_environment(environment)
     warnings = (*more, *warnings)
@@ -243,6 +246,9 @@ def read_config_file(path: str) -> list[str]:
     if not isinstance(content, dict):
         raise UsageError(f"--config {path}: not a mapping of flags to values")
     mapping = cast("dict[object, Any]", content)
+    for name, value in mapping.items():
+        if isinstance(value, list) and _takes_one(str(name).replace("_", "-")):
+            raise UsageError(f"--config {path}: {name} takes one value")
     return [word for name, value in mapping.items() for word in to_arguments(str(name), value)]
 
 
@@ -254,10 +260,16 @@ def to_arguments(name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [f"--{name}" if value else f"--no-{name}"]
     if isinstance(value, list):
-        return [f"--{name}", *(str(item) for item in cast("list[Any]", value))]
+        return [f"--{name}={item}" for item in cast("list[Any]", value)] or [f"--{name}"]
     if isinstance(value, dict):
         return [f"--{name}={json.dumps(value)}"]
     return [f"--{name}={value}"]
+
+
+def _takes_one(name: str) -> bool:
+    if name in FLAG_BY_NAME:
+        return not FLAG_BY_NAME[name].kind.is_list
+    return name == "config" or name in known_flags.BOOLEANS or name in known_flags.ONLY
 
 
 def read_environment(environment: Mapping[str, str]) -> tuple[Given, tuple[str, ...]]:

@@ -209,6 +209,30 @@ def test_what_cannot_be_honoured_is_an_error_that_says_so(line, said):
     assert said in refusal(line)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("port: [1, 2]", "port takes one value"),
+        ("max_model_len: [1]", "max_model_len takes one value"),
+        ("enable-prefix-caching: [true]", "enable-prefix-caching takes one value"),
+        ("override-generation-config: [1]", "takes one value"),
+        ("enforce-eager: [a]", "takes one value"),
+        ("config: other.yaml", "cannot name another one"),
+        ("- port", "not a mapping"),
+    ],
+)
+def test_a_file_of_flags_says_one_thing_of_each(tmp_path, content, said):
+    file = tmp_path / "flags.yaml"
+    file.write_text(content)
+    assert said in refusal(f"--config {file}")
+
+
+def test_items_of_a_list_are_no_flags(tmp_path):
+    file = tmp_path / "flags.yaml"
+    file.write_text("api-key: [a, --port, '5']\n")
+    assert parse(f"--config {file}").server.api_keys == ("a", "--port", "5")
+
+
 def test_the_environment_is_weaker_than_the_file_and_the_file_than_the_line(tmp_path):
     file = tmp_path / "flags.yaml"
     file.write_text(
