@@ -20,6 +20,14 @@ from api.services.requests import Answer, verify_model
 from engine.errors import InvalidParameterError
 
 LONG_TOKENS = 4096
+OF_MESSAGES = (
+    "tools",
+    "chat_template",
+    "chat_template_kwargs",
+    "add_generation_prompt",
+    "continue_final_message",
+)
+"""Fields that mean nothing to a prompt."""
 
 
 async def tokenize(context: ServerContext, body: Mapping[str, Any]) -> Answer:
@@ -107,9 +115,10 @@ async def _token_lists(context: ServerContext, request: TokenizeRequest) -> list
         tools = request.tools or ()
         verify_tools(tools)
         return [list((await render_chat(context, request, tools)).token_ids)]
-    if request.tools is not None:
-        message = "Invalid 'tools': only allowed with 'messages'."
-        raise InvalidParameterError(message, param="tools")
+    for name in OF_MESSAGES:
+        if getattr(request, name) != TokenizeRequest.model_fields[name].default:
+            message = f"Invalid '{name}': only allowed with 'messages'."
+            raise InvalidParameterError(message, param=name)
     prompts = [request.prompt] if isinstance(request.prompt, str) else request.prompt
     adds_special = request.add_special_tokens is not False
     return [

@@ -57,6 +57,23 @@ async def test_exactly_one_of_prompt_and_messages_is_needed(
         await call(speaking(), tokenize, **body)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"chat_template": "{{ messages }}"},
+        {"chat_template_kwargs": {"a": 1}},
+        {"add_generation_prompt": False},
+        {"continue_final_message": True},
+    ],
+)
+async def test_a_prompt_has_no_fields_of_messages(speaking: Any, fields: dict[str, Any]) -> None:
+    speaker = speaking(trust_request_chat_template=True)
+    with pytest.raises(InvalidParameterError, match="only allowed with 'messages'") as caught:
+        await call(speaker, tokenize, prompt="a", **fields)
+    assert [caught.value.param] == list(fields)
+
+
 async def test_ids_beyond_the_vocabulary_are_refused(speaking: Any) -> None:
     with pytest.raises(InvalidParameterError) as caught:
         await call(speaking(), detokenize, tokens=[99999999])
