@@ -21,6 +21,7 @@ from api.services.generation.usage import usage_of
 from api.services.naming import naming
 from api.services.prompts.encoding import encode_text
 from api.services.requests import Answer, cache_salt, verify_count, verify_model
+from engine.errors import InvalidParameterError
 from engine.request import GenerateRequest, SamplingParams
 from engine.validation import verify_request, verify_sampling
 
@@ -71,11 +72,14 @@ def _engine_request(
     context: ServerContext, request: GenerativeScoringRequest, name: str
 ) -> GenerateRequest:
     """One token, whichever, with the scores of the labels; still without a prompt."""
+    if len(set(request.label_token_ids)) < len(request.label_token_ids):
+        message = "Invalid 'label_token_ids': an id stands in it twice."
+        raise InvalidParameterError(message, param="label_token_ids")
     sampling = SamplingParams(
         max_tokens=1,
         temperature=0.0,
         logprobs=0,
-        logprob_token_ids=tuple(dict.fromkeys(request.label_token_ids)),
+        logprob_token_ids=tuple(request.label_token_ids),
     )
     with naming(lambda param: "label_token_ids" if param == "logprob_token_ids" else param):
         verify_sampling(sampling, context.engine.info)

@@ -70,6 +70,7 @@ async def test_labels_that_are_hardly_likely_still_have_shares() -> None:
         ({"query": 5}, "query"),
         ({"label_token_ids": []}, "label_token_ids"),
         ({"label_token_ids": [10**6]}, "label_token_ids"),
+        ({"label_token_ids": [5, 5]}, "label_token_ids"),
         ({"label_token_ids": [-1]}, "label_token_ids"),
         ({"label_token_ids": list(range(129))}, "label_token_ids"),
         ({"items": ["a"] * 1025}, "items"),
