@@ -190,6 +190,10 @@ class Controller:
             raise ConflictError(
                 "Generation was resumed before its requests had ended.", code="resumed"
             )
+        if mode is PauseMode.WAIT and self._core.num_live_sequences:
+            raise ConflictError(
+                "Generation was paused otherwise before its requests had ended.", code="overtaken"
+            )
         if clears_cache:
             self._core.reset_prefix_cache()
         return 0

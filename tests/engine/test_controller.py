@@ -252,6 +252,26 @@ def test_resuming_a_drain_refuses_it(world, make_request):
     assert [each.error.code for each in world.got[ADA] if isinstance(each, Refused)] == ["resumed"]
 
 
+def test_keeping_what_a_drain_waits_for_refuses_the_drain(world, make_request):
+    world.put(AddRequest(make_request("r1", max_tokens=50)))
+    world.put(Control(1, Pause(WAIT)))
+    world.turn(2)
+    assert world.ask(Pause(KEEP), BOB) == Done(7)
+    world.turn()
+    refused = [each.error.code for each in world.got[ADA] if isinstance(each, Refused)]
+    assert refused == ["overtaken"]
+    assert world.suspension().mode is KEEP
+
+
+def test_ending_what_a_drain_waits_for_ends_the_drain(world, make_request):
+    world.put(AddRequest(make_request("r1", max_tokens=50)))
+    world.put(Control(1, Pause(WAIT)))
+    world.turn(2)
+    assert world.ask(Pause(ABORT), BOB) == Done(7)
+    world.turn()
+    assert Done(1) in world.got[ADA]
+
+
 def test_a_newcomer_is_told_that_the_engine_sleeps(world):
     world.ask(Sleep(2))
     world.put(Probe(1), BOB)
