@@ -25,6 +25,8 @@ from api.settings import ErrorFormat
 MAX_LINE_BYTES = 64 * 2**20
 MAX_SHOWN_NAME = 100
 MEMBERS = ("custom_id", "method", "url", "body")
+BREAKS = {each.encode(): f"\\u{ord(each):04x}".encode() for each in "\x85\u2028\u2029"}
+"""Ends of lines by Unicode's rules, by which some clients split, that JSON does not escape."""
 _TYPES = (("custom_id", str, "a string"), ("url", str, "a string"), ("body", dict, "an object"))
 
 
@@ -152,7 +154,15 @@ def result_of_error(failure: LineError, style: ErrorFormat) -> bytes:
 
 def _line(custom_id: Any, response: dict[str, Any], error: Any) -> bytes:
     result = {"id": _new_id(), "custom_id": custom_id, "response": response, "error": error}
-    return orjson.dumps(result) + b"\n"
+    return as_line(result)
+
+
+def as_line(result: dict[str, Any]) -> bytes:
+    """A result as one line, by whatever rules a client splits lines."""
+    line = orjson.dumps(result)
+    for raw, escaped in BREAKS.items():  # they stand only in strings, whole
+        line = line.replace(raw, escaped)
+    return line + b"\n"
 
 
 def _new_id() -> str:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 
+import orjson
 import pytest
 
-from api.batch_lines import LineError, parse_line, result_of, result_of_error
+from api.batch_lines import LineError, as_line, parse_line, result_of, result_of_error
+from api.workers.batches.answering import expired_line
 
 URLS = frozenset({"/v1/completions"})
 GOOD = {"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {"prompt": "x"}}
@@ -77,3 +79,19 @@ def test_an_answer_has_a_body_and_no_error():
         "request_id": "req_1",
         "body": {"choices": []},
     }
+
+
+BREAKS = "a\x85b\u2028c\u2029d"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        result_of(BREAKS, 200, "req_1", {"text": BREAKS}),
+        expired_line(BREAKS),
+        as_line({"custom_id": BREAKS, "body": orjson.Fragment(orjson.dumps(BREAKS))}),
+    ],
+)
+def test_a_result_is_one_line_by_unicodes_rules_too(line):
+    assert len(line.decode().splitlines()) == 1
+    assert json.loads(line)["custom_id"] == BREAKS

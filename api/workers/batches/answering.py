@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import orjson
 
-from api.batch_lines import BatchRequest, LineError, warned
+from api.batch_lines import BatchRequest, LineError, as_line, warned
 from api.context import ServerContext
 from api.errors import APIError, error_body, from_engine_error, server_error
 from api.http.noted_fields import warning_of
@@ -160,4 +160,4 @@ def _line(custom_id: Any, response: Any, error: Any) -> bytes:
         "response": response,
         "error": error,
     }
-    return orjson.dumps(whole) + b"\n"
+    return as_line(whole)
