@@ -22,7 +22,7 @@ from quart.wrappers.response import ResponseBody
 from api.context import ServerState
 from api.errors import APIError
 from api.http.access import request_state
-from api.http.json_body import peek_body
+from api.http.json_body import FIELDS_KEY, peek_body
 from api.http.noted_fields import warning_headers
 from api.keys.auth import is_public
 from api.storage.ids import derived_id
@@ -73,9 +73,7 @@ async def _begin(state: ServerState, key: str) -> Response | None:
         raise _refused("it does not go with uploads, which are not held in memory")
     if state.storage is None:
         raise StorageError
-    content = await peek_body(request)
-    target = f"{request.method} {request.path}?{request.query_string.decode('latin-1')}\0"
-    request_hash = hashlib.sha256(target.encode() + content).digest()
+    request_hash = hashlib.sha256(_target() + await peek_body(request)).digest()
     found = await claim(state.storage.database, g.tenant.project_id, key, request_hash)
     if isinstance(found, StoredAnswer):
         headers = {**found.headers, REPLAYED: "true"}
@@ -83,6 +81,18 @@ async def _begin(state: ServerState, key: str) -> Response | None:
     g.claim = found
     request_state(request.scope).closers.append(lambda: _release(found))
     return None
+
+
+def _target() -> bytes:
+    """What decides the answer beside the body: also the header that chooses the names of events,
+    and fields that the path sets, as Azure's do."""
+    from api.services.responses.exchange import DIALECT_HEADER
+
+    target = f"{request.method} {request.path}?{request.query_string.decode('latin-1')}\0"
+    chosen = {DIALECT_HEADER: request.headers.get(DIALECT_HEADER)}
+    told = {name: value for name, value in chosen.items() if value}
+    told |= request.scope.get(FIELDS_KEY, {})
+    return target.encode() + (orjson.dumps(told, option=orjson.OPT_SORT_KEYS) if told else b"")
 
 
 def id_of(kind: str) -> str | None:

@@ -91,6 +91,14 @@ async def test_responses_are_always_kept(client: Any, path: str) -> None:
     assert shown.headers["x-ms-region"] == "westeurope"
 
 
+async def test_a_path_that_sets_fields_makes_another_request_of_the_same_body(client: Any) -> None:
+    body = {"input": "hi", "store": False}
+    for path, expected in (("/v1", 200), ("/v1", 200), ("/openai/v1", 422)):
+        headers = {"idempotency-key": "k1"}
+        answer = await client.post(f"{path}/responses", json=body, headers=headers)
+        assert answer.status_code == expected
+
+
 async def test_azures_key_header_opens_and_its_paths_need_it(storage: Any) -> None:
     client = make_client(storage, enable_azure_api=True, api_keys=("secret",))
     body = {"messages": MESSAGES}

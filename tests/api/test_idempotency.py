@@ -66,6 +66,21 @@ async def test_another_request_under_the_key_is_refused(world):
     assert len(world.engine.started) == 1
 
 
+async def test_the_same_body_with_another_dialect_is_another_request(world):
+    client = world.app.test_client()
+
+    async def post(dialect):
+        headers = {"x-api-key": "one", "idempotency-key": "k1"}
+        if dialect:
+            headers["x-responses-event-dialect"] = dialect
+        return await client.post("/t/stream", json={}, headers=headers)
+
+    assert (await post("seed")).status_code == 200
+    assert (await post("seed")).headers["idempotent-replayed"] == "true"
+    for dialect in ("openresponses", ""):
+        assert await error_of(await post(dialect)) == (422, "idempotency_key_reused")
+
+
 async def test_a_key_is_the_projects_own(world):
     await world.post()
     other = await world.post(body={"a": 2}, tenant="two")
