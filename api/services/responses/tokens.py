@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from api.context import ServerContext
 from api.protocol.chat import ChatCompletionRequest
 from api.protocol.parse import parse_body
 from api.protocol.responses.items import MessageItem, stored_form
@@ -30,9 +31,13 @@ from api.services.responses.request.beginning import known_toolbox
 from api.services.responses.request.conversion import Placed, missing, prompt_fields
 from api.services.responses.request.job import ResponseJob
 from api.services.responses.request.making import make_job
+from api.services.responses.request.truncation import fitting
 from api.services.responses.request.wording import spell
 from api.storage import ids
+from engine.validation import verify_context
 
+PASSED = ("chat_template_kwargs", "parallel_tool_calls")
+"""Fields of a prompt that chat completions have under the same names."""
 COMPACT = (
     "Write a summary of the conversation up to here. It will replace the conversation, so keep "
     "every fact, decision, name, number, open question and unfinished task that what follows may "
@@ -55,15 +60,27 @@ async def count_input_tokens(exchange: Exchange, body: Mapping[str, Any]) -> Ans
     verify_model(context, request.model)
     history = await load_history(exchange, request, ids.new_id("response"))
     verify_servers(request, context.settings.allowed_mcp_domains)
-    fields = prompt_fields(request, history.items, known_toolbox(request, history.items))
-    for name in ("chat_template_kwargs", "parallel_tool_calls"):
-        if body.get(name) is not None:
-            fields[name] = body[name]
+    toolbox = known_toolbox(request, history.items)
+    passed = {name: body[name] for name in PASSED if body.get(name) is not None}
+    is_cut = request.truncation == "auto"
+
+    async def attempt(kept: Sequence[Placed]) -> int:
+        fields = prompt_fields(request, kept, toolbox) | passed
+        return await _num_tokens(context, fields, has_to_fit=is_cut)
+
     with naming(spell):
-        chat = parse_body(ChatCompletionRequest, fields, strict_fields=True).request
-        rendered = await render_chat(context, chat, shown_tools(context, plan_tools(chat)))
-    answer = {"object": "response.input_tokens", "input_tokens": len(rendered.token_ids)}
+        count = await (fitting(attempt, history.items) if is_cut else attempt(history.items))
+    answer = {"object": "response.input_tokens", "input_tokens": count}
     return Answer(body=orjson.dumps(answer), unknown_fields=parsed.unknown)
+
+
+async def _num_tokens(context: ServerContext, fields: dict[str, Any], *, has_to_fit: bool) -> int:
+    chat = parse_body(ChatCompletionRequest, fields, strict_fields=True).request
+    rendered = await render_chat(context, chat, shown_tools(context, plan_tools(chat)))
+    count = len(rendered.token_ids)
+    if has_to_fit:  # beside one token of an answer at least
+        verify_context(count, 1, context.engine.info, param="messages")
+    return count
 
 
 async def compact(exchange: Exchange, body: Mapping[str, Any]) -> Answer:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api.errors import APIError
-from api.services.responses.tokens import compact
+from api.services.responses.tokens import compact, count_input_tokens
 from engine.errors import ContextLengthError, InvalidParameterError, OverloadedError
 from engine.request import FinishReason
 
@@ -270,6 +270,21 @@ async def test_truncation_drops_the_oldest_turns_and_keeps_what_the_system_said(
     assert "turn 0 " not in text
     assert response["usage"]["input_tokens"] + 100 <= 4096
     assert response["usage"]["input_tokens"] > 3000
+
+
+async def test_a_truncated_prompt_is_counted_as_it_is_made(asking: Any) -> None:
+    asker = asking("hello")
+    items = [{"role": "user", "content": f"turn {index} " + "one two " * 300} for index in range(9)]
+    whole, cut = [
+        json.loads((await count_input_tokens(asker.exchange, {"input": items, **fields})).body)
+        for fields in ({}, {"truncation": "auto"})
+    ]
+    await asker.ask(items, truncation="auto")
+    assert whole["input_tokens"] > 4096
+    assert cut["input_tokens"] == len(asker.prompt())
+    last = [{"role": "user", "content": "one two " * 4096}]
+    with pytest.raises(ContextLengthError):
+        await count_input_tokens(asker.exchange, {"input": last, "truncation": "auto"})
 
 
 @pytest.mark.parametrize(
