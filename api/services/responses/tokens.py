@@ -28,7 +28,13 @@ from api.services.responses.objects.ids import item_id
 from api.services.responses.objects.sealed import seal
 from api.services.responses.objects.snapshot import usage_body
 from api.services.responses.request.beginning import known_toolbox
-from api.services.responses.request.conversion import Placed, missing, prompt_fields
+from api.services.responses.request.conversion import (
+    Placed,
+    Told,
+    missing,
+    prompt_fields,
+    whole_conversation,
+)
 from api.services.responses.request.job import ResponseJob
 from api.services.responses.request.making import make_job
 from api.services.responses.request.truncation import fitting
@@ -62,14 +68,15 @@ async def count_input_tokens(exchange: Exchange, body: Mapping[str, Any]) -> Ans
     verify_servers(request, context.settings.allowed_mcp_domains)
     toolbox = known_toolbox(request, history.items)
     passed = {name: body[name] for name in PASSED if body.get(name) is not None}
+    told = whole_conversation(request, history.items)
     is_cut = request.truncation == "auto"
 
-    async def attempt(kept: Sequence[Placed]) -> int:
+    async def attempt(kept: Sequence[Told]) -> int:
         fields = prompt_fields(request, kept, toolbox) | passed
         return await _num_tokens(context, fields, has_to_fit=is_cut)
 
     with naming(spell):
-        count = await (fitting(attempt, history.items) if is_cut else attempt(history.items))
+        count = await (fitting(attempt, told) if is_cut else attempt(told))
     answer = {"object": "response.input_tokens", "input_tokens": count}
     return Answer(body=orjson.dumps(answer), unknown_fields=parsed.unknown)
 

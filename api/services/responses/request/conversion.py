@@ -56,21 +56,30 @@ class Placed:
     path: str = ""
 
 
+Told = Message | Placed
+"""A piece of a conversation: vLLM's earlier messages are no items."""
+
+
+def whole_conversation(request: PromptFields, items: Sequence[Placed]) -> list[Told]:
+    """All of it, oldest first: the earlier messages come before every item."""
+    return [*(request.previous_input_messages or ()), *items]
+
+
 def chat_body(
     request: ResponsesRequest,
     body: Mapping[str, Any],
-    items: Sequence[Placed],
+    told: Sequence[Told],
     toolbox: Toolbox = EMPTY,
 ) -> Fields:
     """The body of the chat completion that answers `request`.
 
     Arguments:
         body: the request as the client sent it.
-        items: the conversation, with what the request adds.
+        told: the conversation, with what the request adds.
         toolbox: tools of servers.
     """
     fields = {name: body[name] for name in PASSED if body.get(name) is not None}
-    fields |= prompt_fields(request, items, toolbox)
+    fields |= prompt_fields(request, told, toolbox)
     if request.max_output_tokens is not None:
         fields["max_completion_tokens"] = request.max_output_tokens
     if request.wants_logprobs:
@@ -78,11 +87,9 @@ def chat_body(
     return fields
 
 
-def prompt_fields(
-    request: PromptFields, items: Sequence[Placed], toolbox: Toolbox = EMPTY
-) -> Fields:
+def prompt_fields(request: PromptFields, told: Sequence[Told], toolbox: Toolbox = EMPTY) -> Fields:
     """The fields that decide what the prompt is."""
-    fields: Fields = {"messages": messages_of(request, items, toolbox)}
+    fields: Fields = {"messages": messages_of(request, told, toolbox)}
     tools = [each for tool in request.tools or () for each in _tools(tool, toolbox)]
     if tools:
         fields["tools"] = tools
@@ -97,7 +104,7 @@ def prompt_fields(
 
 
 def messages_of(
-    request: PromptFields, items: Sequence[Placed], toolbox: Toolbox = EMPTY
+    request: PromptFields, told: Sequence[Told], toolbox: Toolbox = EMPTY
 ) -> list[Fields]:
     """The conversation: instructions, vLLM's earlier messages, items.
 
@@ -107,7 +114,8 @@ def messages_of(
     messages: list[Fields] = []
     if request.instructions is not None:
         messages.append({"role": "system", "content": request.instructions})
-    messages += [_given(message) for message in request.previous_input_messages or ()]
+    items = [each for each in told if isinstance(each, Placed)]
+    messages += [_given(each) for each in told if isinstance(each, Message)]
     builder = _MessageBuilder(Teller((each.item for each in items), toolbox))
     for each in items:
         builder.add(each)

@@ -23,7 +23,7 @@ from api.services.responses.mcp.asked import verify_servers
 from api.services.responses.mcp.toolbox import EMPTY, Toolbox
 from api.services.responses.objects.ids import call_ids
 from api.services.responses.request.compatibility import verify_official
-from api.services.responses.request.conversion import Placed, chat_body
+from api.services.responses.request.conversion import Placed, Told, chat_body, whole_conversation
 from api.services.responses.request.job import ResponseJob
 from api.services.responses.request.truncation import fitting, within_room
 from api.services.responses.request.wording import spell
@@ -130,13 +130,14 @@ async def make_job(
     run = token_by_token(context.engine.generate) if request.wants_logprobs else None
 
     async def turn(limit: int | None) -> ChatJob:
-        async def attempt(kept: Sequence[Placed]) -> ChatJob:
+        async def attempt(kept: Sequence[Told]) -> ChatJob:
             fields = chat_body(request, body, kept, toolbox) | _limits(body, limit)
             chat = _chat_request(fields)
             return await prepare(context, chat, None, identity=identity, run=run)
 
+        told = whole_conversation(request, items)
         is_cut = request.truncation == "auto"
-        return await (fitting(attempt, items) if is_cut else attempt(items))
+        return await (fitting(attempt, told) if is_cut else attempt(told))
 
     with naming(spell):
         chat = await (turn(None) if left is None else within_room(turn, left))

@@ -1,36 +1,37 @@
-"""What fits the model's context. `truncation: "auto"`: the oldest items go until the rest does."""
+"""What fits the model's context. `truncation: "auto"`: the oldest turns go until the rest does."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from api.protocol.messages import Message
 from api.protocol.responses.items import MessageItem
 from api.services.chat.job import ChatJob
-from api.services.responses.request.conversion import Placed
+from api.services.responses.request.conversion import Told
 from engine.errors import ContextLengthError
 
 Result = TypeVar("Result")
-Attempt = Callable[[Sequence[Placed]], Awaitable[Result]]
+Attempt = Callable[[Sequence[Told]], Awaitable[Result]]
 
 
-async def fitting(attempt: Attempt[Result], items: Sequence[Placed]) -> Result:
-    """`attempt` with as many of the newest items as fit; whole turns are kept or dropped.
+async def fitting(attempt: Attempt[Result], conversation: Sequence[Told]) -> Result:
+    """`attempt` with as much of the end of a conversation as fits; whole turns are kept or dropped.
 
     Raises:
         ContextLengthError: not even the last turn fits.
     """
     try:
-        return await attempt(items)
+        return await attempt(conversation)
     except ContextLengthError as error:
         too_long = error
     # of `cuts`, [0, low) are known not to fit; `found` is what the best known one gave
-    cuts = [index for index, each in enumerate(items) if index and _begins_turn(each)]
+    cuts = [index for index, each in enumerate(conversation) if index and _begins_turn(each)]
     low, high, found = 0, len(cuts), None
     while low < high:
         middle = (low + high) // 2
         try:
-            found, high = await attempt(_from(items, cuts[middle])), middle
+            found, high = await attempt(_from(conversation, cuts[middle])), middle
         except ContextLengthError:
             low = middle + 1
     if found is None:
@@ -54,15 +55,16 @@ async def within_room(make: Callable[[int], Awaitable[ChatJob]], left: int) -> C
     return await make(min(left, room))
 
 
-def _from(items: Sequence[Placed], cut: int) -> list[Placed]:
-    """The items from `cut` on; what the system said before stays."""
-    kept = [each for each in items[:cut] if _role(each) in {"system", "developer"}]
-    return [*kept, *items[cut:]]
+def _from(conversation: Sequence[Told], cut: int) -> list[Told]:
+    """What there is from `cut` on; what the system said before stays."""
+    kept = [each for each in conversation[:cut] if _role(each) in {"system", "developer"}]
+    return [*kept, *conversation[cut:]]
 
 
-def _begins_turn(placed: Placed) -> bool:
-    return _role(placed) == "user"
+def _begins_turn(told: Told) -> bool:
+    return _role(told) == "user"
 
 
-def _role(placed: Placed) -> str:
-    return placed.item.role if isinstance(placed.item, MessageItem) else ""
+def _role(told: Told) -> str:
+    said = told if isinstance(told, Message) else told.item
+    return said.role if isinstance(said, Message | MessageItem) else ""

@@ -272,6 +272,19 @@ async def test_truncation_drops_the_oldest_turns_and_keeps_what_the_system_said(
     assert response["usage"]["input_tokens"] > 3000
 
 
+async def test_truncation_drops_earlier_messages_before_items(asking: Any) -> None:
+    asker = asking("hello")
+    turns = [{"role": "user", "content": f"turn {index} " + "one two " * 300} for index in range(9)]
+    earlier = [{"role": "system", "content": "Rules."}, *turns]
+    fields = {"previous_input_messages": earlier, "truncation": "auto"}
+    await asker.ask("Last?", **fields)
+    text = asker.speaker.context.tokenizer.decode(asker.prompt(), skip_special_tokens=False)
+    assert text.startswith("<|system|>Rules.<|user|>turn ")
+    assert "turn 8 " in text
+    assert "<|user|>Last?" in text
+    assert "turn 0 " not in text
+
+
 async def test_a_truncated_prompt_is_counted_as_it_is_made(asking: Any) -> None:
     asker = asking("hello")
     items = [{"role": "user", "content": f"turn {index} " + "one two " * 300} for index in range(9)]
