@@ -176,10 +176,9 @@ def _given(request: ToolOutputsRequest) -> list[tuple[str, ToolOutput]]:
     """The outputs, each with where it is in the body."""
     if request.tool_outputs is not None:
         return [(f"tool_outputs[{i}].", each) for i, each in enumerate(request.tool_outputs)]
-    if request.output is None or (request.tool_call_id is None and request.call_id is None):
+    if request.output is None or not request.of_call:
         raise missing("output" if request.output is None else "tool_call_id")
-    call_id = request.tool_call_id or request.call_id
-    return [("", ToolOutput(tool_call_id=call_id, output=request.output))]
+    return [("", ToolOutput(tool_call_id=request.of_call, output=request.output))]
 
 
 def _plain(output: ToolOutput) -> Any:

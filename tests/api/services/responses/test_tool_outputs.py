@@ -164,6 +164,12 @@ async def test_a_continuation_that_could_not_begin_can_be_asked_for_again(asker:
         ({"output": "x"}, "tool_call_id"),
         ({"tool_outputs": [{"output": "x"}]}, "tool_outputs[0]"),
         ({"tool_call_id": "x", "output": 1}, "output"),
+        ({"tool_call_id": "x", "call_id": "y", "output": "1"}, "body"),
+        (
+            {"tool_outputs": [{"tool_call_id": "x", "call_id": "x", "output": "1"}]},
+            "tool_outputs[0]",
+        ),
+        ({"tool_outputs": [{"call_id": "x", "output": "1"}], "output": "2"}, "body"),
     ],
 )
 async def test_what_fits_no_call_is_refused_by_name(
