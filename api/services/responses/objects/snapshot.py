@@ -16,11 +16,16 @@ from engine.request import SamplingParams
 Snapshot = dict[str, Any]
 
 
+KNOWN_CODES = frozenset({"server_error", "rate_limit_exceeded", "invalid_prompt"})
+"""Of those that OpenAI's clients know, the ones that are not of images or services elsewhere."""
+
+
 def error_of(failure: APIError) -> dict[str, str]:
-    """What a response that failed says of it: of faults that are not the client's OpenAI knows one
-    code; the `error` event of the stream has the exact one."""
-    code = "server_error" if failure.status >= 500 else failure.code
-    return {"code": code or "server_error", "message": failure.message}
+    """What a response that failed says of it, with a code that OpenAI's clients know; the `error`
+    event of the stream has the exact one."""
+    closest = "invalid_prompt" if failure.status == 400 else "server_error"
+    code = failure.code if failure.code in KNOWN_CODES else closest
+    return {"code": code, "message": failure.message}
 
 
 def settings_of(request: ResponsesRequest, sampling: SamplingParams, model: str) -> Snapshot:

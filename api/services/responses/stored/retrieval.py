@@ -21,7 +21,7 @@ from api.storage.responses import context_of, events_after, load_response, remov
 from api.storage.tables.responses import ResponseRow
 from engine.errors import InvalidParameterError
 
-DELETED = {"code": "not_found", "message": "The response was deleted."}
+DELETED = {"code": "server_error", "message": "The response was deleted."}
 
 POLL_S = 0.1
 """How often the events of a response that another worker makes are looked for."""

@@ -71,7 +71,7 @@ async def test_a_call_that_is_forced_of_a_server_that_is_not_there_fails_and_nam
     events = await asker.stream(tools=[tool()], tool_choice=choice, store=True)
     final = events[-1]["response"]
     assert (final["status"], kinds(final)) == ("failed", ["mcp_list_tools"])
-    assert final["error"] == {"code": "http_error", "message": error.message}
+    assert final["error"] == {"code": "server_error", "message": error.message}
 
 
 async def test_a_server_that_is_not_there_forbids_no_call_of_other_tools(

@@ -109,7 +109,7 @@ async def test_who_follows_a_response_that_is_deleted_is_told_its_end(asker: Any
     last = events[-1]
     assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
     assert (last["response"]["id"], last["response"]["error"]["code"]) == (
-        queued["id"], "not_found")  # fmt: skip
+        queued["id"], "server_error")  # fmt: skip
     added = [e["item"]["id"] for e in events if e["type"] == "response.output_item.added"]
     done = [e["item"]["id"] for e in events if e["type"] == "response.output_item.done"]
     assert added == done == [item["id"] for item in last["response"]["output"]] != []
