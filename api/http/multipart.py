@@ -70,7 +70,7 @@ class FormReader:
         """Raises APIError unless `content_type` is a form's: 415, or 400 without a boundary."""
         kind, options = parse_options_header(content_type)
         boundary = options.get("boundary", "")
-        if kind != "multipart/form-data":
+        if kind.lower() != "multipart/form-data":
             raise APIError(
                 "Unsupported Media Type: Only 'multipart/form-data' is allowed",
                 status=415,

@@ -38,7 +38,10 @@ def keeper(storage: Storage) -> Keep:
             created_at=job.identity.created,
             model=job.identity.model,
             body=body,
-            messages=[message.model_dump(exclude_none=True) for message in request.messages],
+            messages=[
+                message.model_dump(exclude_unset=True, exclude_none=True)
+                for message in request.messages
+            ],
             tags=tags,
         )
         async with storage.database.writing() as session:

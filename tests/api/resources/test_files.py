@@ -247,6 +247,16 @@ async def test_a_form_without_a_file_is_refused(one):
     assert body["error"]["param"] in {"file", None}
 
 
+async def test_a_form_is_one_in_any_case_of_its_type(one):
+    data = (
+        b'--B\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n'
+        b'--B\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--B--\r\n'
+    )
+    headers = {"content-type": "Multipart/Form-Data; Boundary=B"}
+    status, body, _ = await one.ask("POST", "/v1/files", headers=headers, data=data)
+    assert (status, body["filename"]) == (200, "a")
+
+
 async def test_a_body_that_is_no_form_is_refused(one):
     bad = [
         ("multipart/form-data", b"x"),
