@@ -102,10 +102,16 @@ def _missing(error: ErrorDetails) -> InvalidParameterError:
 
 
 def _not_supported_value(error: ErrorDetails) -> InvalidParameterError:
-    param, got = _param(error), str(error["input"])[:MAX_SHOWN]
+    param, given = _param(error), error["input"]
     expected = error.get("ctx", {}).get("expected", "")
+    if not isinstance(given, str | int | float):
+        return InvalidParameterError(
+            f"Invalid type for '{param}': expected {expected}, but got {_kind_of(given)} instead.",
+            param=param,
+            code="invalid_type",
+        )
     return InvalidParameterError(
-        f"Invalid value: '{got}'. Supported values are: {expected}.", param=param
+        f"Invalid value: '{str(given)[:MAX_SHOWN]}'. Supported values are: {expected}.", param=param
     )
 
 

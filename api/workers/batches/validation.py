@@ -65,6 +65,16 @@ async def validate(context: ServerContext, endpoint: str, lines: AsyncIterator[L
     return findings
 
 
+_NO_MODEL = APIError(
+    "Missing required parameter: 'body.model'.",
+    param="body.model",
+    code="missing_required_parameter",
+)
+_WRONG_MODEL = APIError(
+    "Invalid 'body.model': a string is needed.", param="body.model", code="invalid_type"
+)
+
+
 async def _look_at(
     context: ServerContext, endpoint: str, line: bytes, findings: Findings, seen: set[bytes]
 ) -> None:
@@ -88,7 +98,7 @@ async def _look_at(
     seen.add(key)
     model = request.body.get("model")
     if not isinstance(model, str):
-        raise LineError(custom_id, _fault("Missing required parameter: 'body.model'", "body.model"))
+        raise LineError(custom_id, _NO_MODEL if model is None else _WRONG_MODEL)
     if findings.model is None:
         findings.model = model
     try:

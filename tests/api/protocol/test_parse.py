@@ -46,6 +46,18 @@ CASES: list[tuple[type[Any], dict[str, Any], str, str]] = [
     ),
     (
         ChatCompletionRequest,
+        {"messages": [{"role": None, "content": "x"}]},
+        "messages[0].role",
+        "invalid_type",
+    ),
+    (
+        CreateBatchRequest,
+        {"input_file_id": "file-1", "endpoint": None, "completion_window": "24h"},
+        "endpoint",
+        "invalid_type",
+    ),
+    (
+        ChatCompletionRequest,
         {"messages": [{"role": "user", "content": 5}]},
         "messages[0].content",
         "invalid_type",
