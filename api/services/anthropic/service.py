@@ -27,7 +27,12 @@ from api.services.prompts.rendering import render_chat
 from api.services.render.service import render_job
 from api.services.requests import Answer, make_identity, verify_model
 
-_SCHEMA = re.compile(r"^(tools\[\d+\])\.function\.parameters\b")
+_NESTED = (
+    (re.compile(r"^(tools\[\d+\])\.function\.parameters\b"), r"\1.input_schema"),
+    (re.compile(r"^(tools\[\d+\]|tool_choice)\.function\b"), r"\1"),
+    (re.compile(r"^response_format\.json_schema\b"), "response_format"),
+)
+"""Where this API has less objects in one another; the first that fits."""
 
 
 async def create_message(
@@ -111,7 +116,8 @@ def _chat_request(body: dict[str, Any]) -> ChatCompletionRequest:
 
 def _spell(param: str) -> str:
     """What this API calls a field of chat completions."""
-    param = _SCHEMA.sub(r"\1.input_schema", param)
+    for place, ours in _NESTED:
+        param = place.sub(ours, param)
     name = re.split(r"\W", param, maxsplit=1)[0]
     return RENAMED.get(name, name) + param.removeprefix(name)
 

@@ -137,10 +137,12 @@ def _chosen(request: ChatCompletionRequest) -> ToolPlan:
     return ToolPlan(tools=tools, names=() if mode == "none" else names, mode=mode)
 
 
-def _existing(choice: FunctionChoice | CustomChoice, tools: Sequence[Tool], path: str) -> str:
+def _existing(
+    choice: FunctionChoice | CustomChoice, tools: Sequence[Tool], path: str, among: str = "tools"
+) -> str:
     kind, name = choice.reference
     if not any((tool.type, tool_name(tool)) == (kind, name) for tool in tools):
-        raise _wrong(path, f"there is no {kind} named '{name[:64]}' in 'tools'")
+        raise _wrong(path, f"there is no {kind} named '{name[:64]}' in '{among}'")
     return name
 
 
@@ -159,7 +161,7 @@ def _plan_functions(request: ChatCompletionRequest) -> ToolPlan:
     mode: ToolMode = "auto"
     if isinstance(request.function_call, ToolReference):
         choice = FunctionChoice(function=request.function_call)
-        called, mode = (_existing(choice, tools, "function_call"),), "named"
+        called, mode = (_existing(choice, tools, "function_call", "functions"),), "named"
     elif request.function_call == "none":
         called, mode = (), "none"
     return ToolPlan(

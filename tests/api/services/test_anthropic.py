@@ -204,6 +204,13 @@ async def test_a_model_thinks_and_shows_it_only_where_that_is_asked_for(
          "invalid_request_error", "tools[0]"),
         ({"stop_sequences": [""]}, 400, "invalid_request_error", "stop_sequences"),
         ({"temperature": 9}, 400, "invalid_request_error", "temperature"),
+        ({"tools": [LOOK, LOOK]}, 400, "invalid_request_error", "'tools[1].name'"),
+        ({"tools": [{"name": "x", "input_schema": {"type": "array"}}]}, 400,
+         "invalid_request_error", "'tools[0].input_schema.type'"),
+        ({"output_config": {"format": {"type": "json_schema", "schema": {"type": "x"}}}}, 400,
+         "invalid_request_error", "'output_config.format.schema'"),
+        ({"tools": [LOOK], "tool_choice": {"type": "tool", "name": "z"}}, 400,
+         "invalid_request_error", "'tool_choice'"),
         ({"mcp_servers": [{}]}, 400, "invalid_request_error", "mcp_servers"),
     ],
 )  # fmt: skip

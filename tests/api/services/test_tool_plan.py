@@ -112,3 +112,10 @@ def test_what_makes_no_sense_is_named(fields: dict[str, Any], param: str) -> Non
     with pytest.raises(InvalidParameterError) as caught:
         plan(**fields)
     assert caught.value.param == param
+
+
+def test_a_function_that_is_missing_is_missing_among_functions() -> None:
+    with pytest.raises(InvalidParameterError, match="in 'functions'"):
+        plan(functions=[A["function"]], function_call={"name": "z"})
+    with pytest.raises(InvalidParameterError, match="in 'tools'"):
+        plan(tools=TOOLS, tool_choice={"type": "function", "function": {"name": "z"}})
