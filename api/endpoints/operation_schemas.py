@@ -1,8 +1,13 @@
-"""Answers of the endpoints that operators ask, as pydantic models for the OpenAPI document."""
+"""Answers of the endpoints that operators ask, and bodies of several kinds, as pydantic models for
+the OpenAPI document."""
 
 from __future__ import annotations
 
 import pydantic
+
+from api.protocol.chat import ChatCompletionRequest
+from api.protocol.completions import CompletionRequest
+from api.protocol.generate import GenerateTokensRequest
 
 
 class Version(pydantic.BaseModel):
@@ -48,3 +53,9 @@ class ErrorEnvelope(pydantic.BaseModel):
     """The body of every answer that is not success."""
 
     error: ErrorDetail
+
+
+class InvocationRequest(
+    pydantic.RootModel[ChatCompletionRequest | CompletionRequest | GenerateTokensRequest]
+):
+    """The body of /invocations; a field that only one of them has tells which it is."""

@@ -9,6 +9,7 @@ from api.protocol.generative_scoring import MAX_ITEMS
 from api.protocol.messages import MAX_MESSAGES
 from api.protocol.tokenize import MAX_TEXTS
 from api.services.completions.service import MAX_CHOICES
+from api.services.generation.beams import MAX_LENGTH_PENALTY
 from api.settings import ServerSettings
 from engine import request as engine_request
 from engine.config import EngineConfig
@@ -79,6 +80,11 @@ LIMITS: tuple[tuple[str, str], ...] = (
             "repetition_penalty",
         )
     ),
+    (
+        "`length_penalty`",
+        f"≥ -{MAX_LENGTH_PENALTY}, ≤ {MAX_LENGTH_PENALTY}, with `use_beam_search`",
+    ),
+    ("`truncate_prompt_tokens`", "1 to the model's context, or -1 for what fits"),
     ("`seed`, `priority`", "64-bit integers"),
 )
 """What is limited, and to what; over a limit is 400 unless the row says otherwise."""

@@ -132,6 +132,7 @@ ENDPOINTS = (
         path="/invocations",
         summary="Chat, completion or token ids, by the body's fields (SageMaker).",
         tag="Generation",
+        body="api.endpoints.operation_schemas:InvocationRequest",
         media="application/json",
         can_stream=True,
     ),

@@ -32,6 +32,9 @@ NEUTRAL = {
 """Fields that would change what is likely, with the values that do not: beams are chosen by the
 model's own log-probabilities."""
 
+MAX_LENGTH_PENALTY = 10
+"""Either way: beyond it scores are no longer numbers."""
+
 
 def runner(
     context: ServerContext,
@@ -82,8 +85,9 @@ def _verify(request: GenerationFields, info: ModelInfo) -> None:
             param="n",
             code="integer_above_max_value",
         )
-    if request.length_penalty is not None and not -10 <= request.length_penalty <= 10:
-        raise _refused("length_penalty", "expected a value between -10 and 10")
+    penalty, limit = request.length_penalty, MAX_LENGTH_PENALTY
+    if penalty is not None and not -limit <= penalty <= limit:
+        raise _refused("length_penalty", f"expected a value between -{limit} and {limit}")
 
 
 def _refused(param: str, reason: str) -> InvalidParameterError:

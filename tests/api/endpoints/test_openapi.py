@@ -62,6 +62,16 @@ def test_every_reference_leads_somewhere():
         assert reference.removeprefix("#/components/schemas/") in schemas
 
 
+def test_a_body_of_several_kinds_is_documented_by_each():
+    document = make_document(ServerSettings(), "1")
+    content = document["paths"]["/invocations"]["post"]["requestBody"]["content"]
+    name = content["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+    kinds = document["components"]["schemas"][name]["anyOf"]
+    assert [kind["$ref"].rsplit("/", 1)[1] for kind in kinds] == [
+        "ChatCompletionRequest", "CompletionRequest", "GenerateTokensRequest",
+    ]  # fmt: skip
+
+
 def test_every_operation_documents_its_errors():
     document = make_document(ServerSettings(), "1")
     for operations in document["paths"].values():
