@@ -20,11 +20,17 @@ Run = Callable[["Database", argparse.Namespace], Awaitable[None]]
 
 
 def add_command(
-    commands: Any, name: str, run: Run, environment: Mapping[str, str]
+    commands: Any,
+    name: str,
+    run: Run,
+    environment: Mapping[str, str],
+    *,
+    makes_database: bool = False,
 ) -> argparse.ArgumentParser:
-    """A subcommand that does `run`, with the flags that name the database."""
+    """A subcommand that does `run`, with the flags that name the database, which must be there
+    unless it `makes_database`."""
     parser = commands.add_parser(name, description=run.__doc__, help=run.__doc__)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, makes_database=makes_database)
     for flag, help_text in (("data-dir", "folder"), ("database-url", "database")):
         variable = "SERVAX_" + flag.upper().replace("-", "_")
         parser.add_argument(
@@ -53,7 +59,7 @@ async def _run(options: argparse.Namespace) -> None:
     from api.storage.store import open_storage
 
     settings = ServerSettings(data_dir=options.data_dir, database_url=options.database_url)
-    storage = await open_storage(settings)
+    storage = await open_storage(settings, makes_it=options.makes_database)
     try:
         await options.run(storage.database, options)
     finally:

@@ -113,7 +113,7 @@ def make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     """The command's parser."""
     parser = argparse.ArgumentParser(prog="servax keys", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="create|list|revoke|usage")
-    making = add_command(commands, "create", create, environment)
+    making = add_command(commands, "create", create, environment, makes_database=True)
     making.add_argument("--name", default="", help="a note for yourself")
     making.add_argument(
         "--project", default="", metavar="proj_…", help="default: a new project of its own"

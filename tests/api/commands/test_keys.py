@@ -35,9 +35,24 @@ def test_keys_are_made_shown_and_closed(run):
 
 
 def test_an_unknown_key_is_one_line_and_exit_code_2(run):
+    run("create")
     code, _, err = run("revoke", "key_nobody")
     assert code == 2
     assert err == "servax keys: error: No such key: key_nobody\n"
+
+
+@pytest.mark.parametrize("words", [["list"], ["usage"], ["revoke", "key_a"]])
+def test_a_database_that_is_not_there_is_not_made_by_who_only_looks(run, tmp_path, words):
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith("servax keys: error: there is no database of servax at sqlite")
+    assert str(tmp_path) in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_without_tables_is_no_database(run, tmp_path):
+    (tmp_path / "servax.db").write_bytes(b"")
+    assert run("list")[0] == 2
 
 
 def test_the_database_may_be_named_by_the_servers_variables():

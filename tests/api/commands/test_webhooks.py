@@ -8,6 +8,8 @@ HOST = "hooks.example.com"
 def test_webhooks_are_added_shown_and_removed(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("SERVAX_ALLOWED_WEBHOOK_DOMAINS", f"other.example.com, {HOST}")
     monkeypatch.setenv("SERVAX_DATA_DIR", str(tmp_path))
+    assert main(["keys", "create", "--project", "proj_a"]) == 0
+    capsys.readouterr()
     url = f"https://{HOST}/hook"
     assert main(["webhooks", "add", url, "--project", "proj_a", "--event", "batch.failed"]) == 0
     out, err = capsys.readouterr()
