@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from api.storage.database import Database
     from api.storage.tables.keys import KeyRow
 
+COLUMNS = (
+    *("id", "project", "name", "key", "roles", "state"),
+    *("requests/min", "tokens/min", "created", "expires"),
+)
+"""Of the table of keys; times are UTC, and limits those of the server where a key has none."""
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -55,8 +60,7 @@ async def show(database: Database, options: argparse.Namespace) -> None:
     from api.services.access.keys import list_keys
 
     rows = await list_keys(database)
-    columns = ("id", "project", "name", "key", "roles", "state", "created")
-    print_table(columns, [_cells(row) for row in rows])
+    print_table(COLUMNS, [_cells(row) for row in rows])
 
 
 def _cells(row: KeyRow) -> tuple[str, ...]:
@@ -67,8 +71,19 @@ def _cells(row: KeyRow) -> tuple[str, ...]:
         f"…{row.hint}",
         ",".join(row.roles),
         _state(row),
-        time.strftime("%Y-%m-%d %H:%M", time.gmtime(row.created_at)),
+        _limit(row.requests_per_minute),
+        _limit(row.tokens_per_minute),
+        _minute(row.created_at),
+        "never" if row.expires_at is None else _minute(row.expires_at),
     )
+
+
+def _limit(number: int | None) -> str:
+    return "default" if number is None else str(number)
+
+
+def _minute(time_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(time_s))
 
 
 def _state(row: KeyRow) -> str:

@@ -12,10 +12,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from api.commands.database import add_command, print_table, run_command
+from api.keys.tenant import DEFAULT_PROJECT
 
 if TYPE_CHECKING:
     from api.storage.database import Database
 
+NO_KEYS = (
+    "servax webhooks: warning: no key in this database is of {project}; "
+    "unless a key of --api-key is, nothing will be told\n"
+)
 VARIABLE = "SERVAX_ALLOWED_WEBHOOK_DOMAINS"
 
 
@@ -30,12 +35,15 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 async def add(database: Database, options: argparse.Namespace) -> None:
     """Tell a URL of a project's events."""
+    from api.services.access.keys import has_keys
     from api.services.webhooks.endpoints import add_endpoint
     from api.services.webhooks.signing import spelled
 
     row = await add_endpoint(
         database, options.project, options.url, options.event, options.allowed_webhook_domains
     )
+    if options.project != DEFAULT_PROJECT and not await has_keys(database, options.project):
+        sys.stderr.write(NO_KEYS.format(project=options.project))
     sys.stderr.write(f"{row.id} of {row.project_id}; the secret is not shown again:\n")
     sys.stdout.write(f"{spelled(row.secret)}\n")
 

@@ -75,6 +75,13 @@ async def list_keys(database: Database) -> Sequence[KeyRow]:
         return (await session.scalars(select(KeyRow).order_by(KeyRow.id))).all()
 
 
+async def has_keys(database: Database, project_id: str) -> bool:
+    """Whether a project has a key here, be it open or not."""
+    async with database.reading() as session:
+        found = select(KeyRow.id).where(KeyRow.project_id == project_id).limit(1)
+        return await session.scalar(found) is not None
+
+
 async def revoke_key(database: Database, key_id: str) -> KeyRow:
     """Close a key for good; one that is closed stays as it is.
 

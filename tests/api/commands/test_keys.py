@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from api.cli import main
@@ -32,6 +34,20 @@ def test_keys_are_made_shown_and_closed(run):
         assert shown in out
     assert run("revoke", key_id)[0] == 0
     assert "revoked" in run("list")[1]
+
+
+def test_limits_and_expiry_of_a_key_are_shown(run):
+    run("create", "--name", "plain")
+    run("create", "--name", "bounded", "--requests-per-minute", "77", "--tokens-per-minute", "8888",
+        "--expires-in", "90d")  # fmt: skip
+    heading, plain, bounded = run("list")[1].splitlines()
+    for name in ("requests/min", "tokens/min", "expires"):
+        assert name in heading
+    assert plain.split()[-5:-3] == ["default", "default"]
+    assert plain.endswith("never")
+    assert bounded.split()[-6:-4] == ["77", "8888"]
+    made, expires = (date.fromisoformat(bounded.split()[index]) for index in (-4, -2))
+    assert (expires - made).days == 90
 
 
 def test_an_unknown_key_is_one_line_and_exit_code_2(run):
