@@ -172,11 +172,21 @@ class JobRunner:
             except StorageError:
                 failed_s += interval_s
 
+    async def _tell_of_loss(self, kind: JobKind[Any], job: Job[Any]) -> None:
+        """What became of a job that is no longer ours: who asks for its end does not wait for a
+        worker that has nothing to write."""
+        async with self._database.reading() as session:
+            row = await session.get(kind.table, job.lease.row_id)
+        if row is not None and row.is_open:
+            log.warning("%s %s is run by another worker", kind.name, job.lease.row_id)
+        else:
+            log.info("%s %s was ended from outside", kind.name, job.lease.row_id)
+
     async def _let_go(self, kind: JobKind[Any], job: Job[Any], fault: BaseException | None) -> None:
         """Release the job; if it failed, for later, or for good. Never raises."""
         try:
             if isinstance(fault, LeaseLostError):
-                log.warning("%s %s is run by another worker", kind.name, job.lease.row_id)
+                await self._tell_of_loss(kind, job)
                 return
             has_failed = fault is not None and not isinstance(fault, StorageError)
             if has_failed:

@@ -191,3 +191,38 @@ async def test_a_job_that_always_fails_is_given_up(storage, monkeypatch):
     await one.stop(0)
     assert kind.given_up == [row_id]
     assert (await load(storage, row_id)).status == "failed"
+
+
+class Waiting(Kind):
+    """Writes when it may."""
+
+    def __init__(self):
+        super().__init__()
+        self.may_write = asyncio.Event()
+
+    async def run(self, job):
+        self.started.set()
+        await self.may_write.wait()
+        async with job.writing():
+            pass
+
+
+@pytest.mark.parametrize(
+    ("is_open", "told"), [(True, "is run by another worker"), (False, "was ended from outside")]
+)
+async def test_what_became_of_a_lost_job_is_told_as_it_is(storage, caplog, is_open, told):
+    caplog.set_level("INFO")
+    kind = Waiting()
+    [row_id] = await add(storage, row())
+    one = runner(storage, kind)
+    await kind.started.wait()
+    async with storage.database.writing() as session:
+        lost = await session.get_one(BatchRow, row_id)
+        lost.lease_number += 1
+        lost.is_open = is_open
+    kind.may_write.set()
+    async with asyncio.timeout(10):
+        while row_id not in caplog.text:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await one.stop(0)
+    assert f"{row_id} {told}" in caplog.text
