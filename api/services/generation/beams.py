@@ -33,7 +33,7 @@ NEUTRAL = {
 model's own log-probabilities."""
 
 MAX_LENGTH_PENALTY = 10
-"""Either way: beyond it scores are no longer numbers."""
+"""Either way, so that scores stay numbers at any length."""
 
 
 def runner(
