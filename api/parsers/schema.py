@@ -82,9 +82,9 @@ def _own_kinds(schema: Schema) -> frozenset[str]:
     if isinstance(types, list):
         return frozenset(map(str, cast("list[Any]", types))) & ALL_KINDS or ALL_KINDS
     if "const" in schema:
-        return frozenset({_kind_of(schema["const"])})
+        return frozenset({kind_of(schema["const"])})
     if isinstance(schema.get("enum"), list):
-        return frozenset(map(_kind_of, schema["enum"])) or ALL_KINDS
+        return frozenset(map(kind_of, schema["enum"])) or ALL_KINDS
     return ALL_KINDS
 
 
@@ -93,7 +93,8 @@ def _options(schema: Schema) -> list[Any]:
     return next((cast("list[Any]", each) for each in lists if isinstance(each, list)), [])
 
 
-def _kind_of(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """The JSON type of a value."""
     if isinstance(value, bool):
         return "boolean"
     for kind, types in _PYTHON_TYPES:

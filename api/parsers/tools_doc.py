@@ -32,11 +32,16 @@ and the model's type; `--tool-call-parser NAME` and `--reasoning-parser NAME` ch
 `tool_choice` `required` and named, and `strict`, are enforced by a grammar in the model's own
 format. In a format whose arguments are text, a schema must be an object with named properties, and
 these come in their order; a custom tool's Lark grammar needs such a format, its regex works in all.
+Strings are held there to all of `enum`, `const`, `pattern`, `format`, `minLength` and `maxLength`,
+also where `$ref`, `allOf`, `anyOf` or `oneOf` say so. What a text cannot be held to counts as what
+cannot be enforced: a `oneOf` whose alternatives do not exclude each other, a `pattern` or `format`
+beside `enum`, bounds of a number where a string may stand as well, an `allOf` that gives one word
+two meanings.
 
 A schema with `strict` is enforced whole or refused with 400. A call that is forced without `strict`
 is held to all of its schema that can be enforced: words that cannot be (`uniqueItems`, `not`, `if`,
-`contains`, a `format` or a `pattern` that llguidance does not know, …) are left out, wherever they
-stand, and named in the `warning` header with their place. If it cannot be enforced even so, it is
+`contains`, a `format` or a `pattern` that llguidance does not know, …) are left out, wherever
+they stand, and named in the `warning` header with their place. If it cannot be enforced even so, it is
 400 `invalid_grammar` that names the tool.
 
 ## Tool call formats

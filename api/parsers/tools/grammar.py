@@ -40,8 +40,11 @@ class GrammarWriter:
 
     def literal(self, text: str) -> str:
         """The expression of exactly this text."""
-        pieces = self._splitter.split(text) if self._splitter else [text]
-        return " ".join(self._piece(piece) for piece in pieces if piece)
+        return " ".join(self._piece(piece) for piece in self.pieces(text) if piece)
+
+    def pieces(self, text: str) -> list[str]:
+        """Plain text and special tokens in turn; plain text, which may be empty, comes first."""
+        return self._splitter.split(text) if self._splitter else [text]
 
     def _piece(self, text: str) -> str:
         if text in self._special:
@@ -71,7 +74,7 @@ class GrammarWriter:
 
         A special token in `end` ends the text by itself; what comes before it is part of the text.
         """
-        pieces = self._splitter.split(end) if self._splitter else [end]
+        pieces = self.pieces(end)
         regex = f"/{body}{escaped(pieces[0])}/"
         if len(pieces) == 1:
             return self.rule(regex, "[lazy]")
@@ -81,6 +84,12 @@ class GrammarWriter:
         """Add a rule; its name. Only a rule may hold `%json` or be lazy."""
         name = f"r{len(self._rules)}"
         self._rules.append(f"{name}{attributes}: {body}")
+        return name
+
+    def terminal(self, body: str) -> str:
+        """Add a terminal; its name. Only a terminal may hold `&` and `~`."""
+        name = f"T{len(self._rules)}"
+        self._rules.append(f"{name}: {body}")
         return name
 
     def lark(self, grammar: str) -> str:

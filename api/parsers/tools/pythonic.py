@@ -119,11 +119,14 @@ def _llama4(tools: Sequence[ToolSpec]) -> Script:
     return script
 
 
+_OF_STRINGS = ("pattern", "format", "minLength", "maxLength")
+
+
 def _string(writer: GrammarWriter, schema: Schema) -> str:
     # strings of JSON are strings of Python too
     if "const" in schema:
         return writer.json({"const": schema["const"]})
-    limits = {key: schema[key] for key in ("pattern", "minLength", "maxLength") if key in schema}
+    limits = {key: schema[key] for key in _OF_STRINGS if key in schema}
     return writer.json({"type": "string", **limits})
 
 

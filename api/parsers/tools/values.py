@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from api.parsers.arguments import raw_text
-from api.parsers.schema import ALL_KINDS, Schema, kinds, properties, resolved
+from api.parsers.schema import ALL_KINDS, Schema, kinds, resolved
 from api.parsers.tool_spec import ToolSpec
 from api.parsers.tools.grammar import GrammarWriter
+from api.parsers.tools.strings import ended_text, raw_regexes
+from api.parsers.tools.text_schema import (
+    COMBINED,
+    fixed,
+    members_named,
+    options_of,
+    text_schema,
+)
 from engine.errors import InvalidParameterError
 
 _DEFINITIONS = ("$defs", "definitions")
-_COMBINED = ("anyOf", "oneOf")
-_UNSUPPORTED = ("allOf", "if", "not", "patternProperties", "dependentRequired", "propertyNames")
 _MAX_DEPTH = 8
 _EMPTY = '""'
 
@@ -33,13 +38,11 @@ def arguments_of(writer: GrammarWriter, tool: ToolSpec) -> tuple[dict[str, Any],
     Raises:
         InvalidParameterError: the schema is not that of an object with named properties.
     """
-    schema = resolved(tool.schema, tool.schema)
-    unknown = [word for word in (*_COMBINED, *_UNSUPPORTED) if word in schema]
+    schema = text_schema(writer, tool, tool.schema)
+    unknown = [word for word in COMBINED if word in schema]
     if unknown:
         raise writer.refuse(tool, f"its schema has '{unknown[0]}' beside its properties")
-    required = frozenset(map(str, schema.get("required") or ()))
-    named = properties(schema)
-    return named | {key: {} for key in sorted(required - named.keys())}, required
+    return members_named(writer, tool, schema)
 
 
 def raw_value(writer: GrammarWriter, tool: ToolSpec, schema: Any, end: str) -> str:
@@ -49,45 +52,36 @@ def raw_value(writer: GrammarWriter, tool: ToolSpec, schema: Any, end: str) -> s
         schema: a part of the tool's.
 
     Raises:
-        InvalidParameterError: the schema has too many parts.
+        InvalidParameterError: the schema has too many parts, or asks for what cannot be enforced.
     """
     writer.count_part(tool)
-    root = tool.schema
-    found = resolved(schema, root)
-    for word in _COMBINED:
-        if word in found:
-            options = cast("list[Any]", found[word])
-            each = [raw_value(writer, tool, option, end) for option in options]
-            return _one_of(each)
-    closing = writer.literal(end)
-    if "string" not in kinds(found, root) and "enum" not in found and "const" not in found:
-        return f"{json_part(writer, found, root)} {closing}"
+    if "string" not in kinds(schema, tool.schema):
+        found = _referring(schema, tool.schema)
+        return f"{json_part(writer, found, tool.schema)} {writer.literal(end)}"
+    found = text_schema(writer, tool, schema)
+    options = options_of(writer, tool, found)
+    if options is not None:
+        return _one_of(raw_value(writer, tool, option, end) for option in options)
+    if "string" not in kinds(found, tool.schema):
+        return f"{json_part(writer, found, tool.schema)} {writer.literal(end)}"
     return raw_string(writer, found, end)
+
+
+def _referring(schema: Schema, root: Schema) -> Schema:
+    """What a schema refers to, with what stands beside the reference."""
+    if "$ref" not in schema:
+        return schema
+    own = {word: value for word, value in schema.items() if word != "$ref"}
+    target = resolved({"$ref": schema["$ref"]}, root)
+    return {**own, "allOf": [*own.get("allOf", []), target]} if own else target
 
 
 def raw_string(writer: GrammarWriter, schema: Schema, end: str) -> str:
     """The expression of a string or fixed values as text, and `end` after it."""
-    choices = [schema["const"]] if "const" in schema else schema.get("enum")
+    choices = fixed(schema)
     if choices is None:
-        return writer.ended(_string_regex(schema), end)
+        return ended_text(writer, raw_regexes(schema), end)
     return f"{_one_of(map(writer.literal, map(raw_text, choices)))} {writer.literal(end)}"
-
-
-def _string_regex(schema: Schema) -> str:
-    pattern = schema.get("pattern")
-    if isinstance(pattern, str):
-        return anchored(pattern)
-    low, high = schema.get("minLength", 0), schema.get("maxLength", "")
-    return r"(.|\n)*" if (low, high) == (0, "") else rf"(.|\n){{{low},{high}}}"
-
-
-def anchored(pattern: str) -> str:
-    """A JSON schema's pattern, which may match anywhere, as a regex of the whole text."""
-    head = "" if pattern.startswith("^") else r"(.|\n)*"
-    tail = "" if re.search(r"(?<!\\)(\\\\)*\$$", pattern) else r"(.|\n)*"
-    inner = pattern.removeprefix("^")
-    inner = inner if tail else inner.removesuffix("$")
-    return re.sub(r"(?<!\\)/", r"\/", f"{head}({inner}){tail}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,12 +119,11 @@ class LiteralGrammar:
         self._writer.count_part(self._tool)
         if depth > _MAX_DEPTH:
             raise self._refused(f"its schema is nested deeper than {_MAX_DEPTH}")
-        found = resolved(schema, self._root)
-        for word in _COMBINED:
-            if word in found:
-                options = cast("list[Any]", found[word])
-                return _one_of(self.value(option, depth + 1) for option in options)
-        choices = [found["const"]] if "const" in found else found.get("enum")
+        found = text_schema(self._writer, self._tool, schema)
+        options = options_of(self._writer, self._tool, found)
+        if options is not None:
+            return _one_of(self.value(option, depth + 1) for option in options)
+        choices = fixed(found)
         if choices is not None:
             return _one_of(map(self._choice, choices))
         value_kinds = kinds(found, self._root)
@@ -164,8 +157,8 @@ class LiteralGrammar:
         return json_part(self._writer, {**schema, "type": kind}, self._root)
 
     def _array(self, schema: Schema, depth: int) -> str:
-        if schema.keys() & {"prefixItems", "uniqueItems", "contains"}:
-            raise self._refused("its schema asks for more of a list than its items")
+        if "prefixItems" in schema or isinstance(schema.get("items"), list):
+            raise self._refused("its schema has 'prefixItems'")
         low, high = schema.get("minItems", 0), schema.get("maxItems")
         if high == 0:
             return '"[]"'
@@ -176,9 +169,7 @@ class LiteralGrammar:
         return f"({filled})" if low else f'("[]" | {filled})'
 
     def _object(self, schema: Schema, depth: int) -> str:
-        required = frozenset(map(str, schema.get("required") or ()))
-        named = properties(schema)
-        named |= {key: {} for key in sorted(required - named.keys())}
+        named, required = members_named(self._writer, self._tool, schema)
         members = {
             key: f"{self._writer.literal(self._style.key(key))} {self.value(value, depth + 1)}"
             for key, value in named.items()

@@ -156,3 +156,55 @@ async def test_a_strict_schema_is_enforced_whole_or_refused(speaker_of: Any) -> 
     with pytest.raises(InvalidParameterError) as caught:
         await speaker_of("hermes").chat(**forced(SET, strict=True) | {"tool_choice": "auto"})
     assert (caught.value.param, caught.value.code) == (LOOKED_AT, "invalid_grammar")
+
+
+def text(**properties: Any) -> dict[str, Any]:
+    """The schema of arguments that a format writes as text."""
+    return {"type": "object", "properties": properties, "required": [*properties], **NO_OTHER}
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "not": ({"type": "string", "not": {"const": "x"}}, "not"),
+    "an unknown format": ({"type": "string", "format": "foo"}, "format"),
+    "contains": ({"contains": {"const": 1}}, "contains"),
+    "if": ({"if": {"minLength": 2}, "then": {"pattern": "a"}}, "if"),
+    "oneOf that overlaps": ({"oneOf": [{"type": "string"}, {"const": "a"}]}, "oneOf"),
+    "not in a choice": ({"anyOf": [{"type": "string", "not": {"const": "x"}}, {"type": "null"}]},
+                        "not"),
+    "numbers that strings may look like": ({"type": ["string", "integer"], "minimum": 3},
+                                           "minimum"),
+    "a pattern beside a list": ({"type": "string", "enum": ["a"], "pattern": "b"}, "pattern"),
+    "two patterns": ({"pattern": "a", "allOf": [{"type": "string", "pattern": "b"}]}, "pattern"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("format_name", ["qwen3_coder", "pythonic", "gemma4"])
+async def test_what_a_text_cannot_be_held_to_is_refused_where_it_is_strict(
+    speaker_of: Any, case: str, format_name: str
+) -> None:
+    schema, word = REFUSED[case]
+    speaker = speaker_of(format_name)
+    with pytest.raises(InvalidParameterError, match=f"'{word}'") as caught:
+        await speaker.chat(**forced(text(a=schema), strict=True))
+    assert (caught.value.param, caught.value.code) == (LOOKED_AT, "invalid_grammar")
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_forced_text_is_held_to_the_rest(speaker_of: Any, case: str) -> None:
+    schema, _ = REFUSED[case]
+    speaker = speaker_of("qwen3_coder")
+    answer = await speaker.chat_answer(**forced(text(a=schema, n={"enum": ["p", "q"]})))
+    assert answer.unknown_fields
+    assert accepts(speaker, coder(a="a", n="q"))
+    for wrong in (coder(a="a"), coder(a="a", n="r"), coder(a="a", n="q", o="1")):
+        assert not accepts(speaker, wrong), wrong
+
+
+@pytest.mark.parametrize("format_name", ["qwen3_coder", "pythonic"])
+async def test_words_beside_properties_are_left_out_of_a_forced_text(
+    speaker_of: Any, format_name: str
+) -> None:
+    optional = text(a={"enum": ["p"]}) | {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
+    answer = await speaker_of(format_name).chat_answer(**forced(optional))
+    assert answer.unknown_fields == (f"{LOOKED_AT}.anyOf",)
