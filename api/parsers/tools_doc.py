@@ -40,9 +40,9 @@ two meanings.
 
 A schema with `strict` is enforced whole or refused with 400. A call that is forced without `strict`
 is held to all of its schema that can be enforced: words that cannot be (`uniqueItems`, `not`, `if`,
-`contains`, a `format` or a `pattern` that llguidance does not know, …) are left out, wherever
-they stand, and named in the `warning` header with their place. If it cannot be enforced even so, it is
-400 `invalid_grammar` that names the tool.
+`contains`, a `format` or a `pattern` that llguidance does not know, …) are left out, wherever they
+are, and named in the `warning` header with their place. If it cannot be enforced even so, it is 400
+`invalid_grammar` that names the tool.
 
 ## Tool call formats
 
