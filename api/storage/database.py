@@ -32,6 +32,7 @@ POOL_SIZE = 8
 MAX_OVERFLOW = 8
 POOL_TIMEOUT_S = 10.0
 WRITES = "servax_writes"
+SNAPSHOT = {"isolation_level": "REPEATABLE READ"}
 
 PRAGMAS = (
     f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}",
@@ -61,7 +62,9 @@ class Database:
         self.engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._writer = asyncio.Lock()
-        self._reading = async_sessionmaker(engine, expire_on_commit=False)
+        # PostgreSQL's default is a moment a statement.
+        reader = engine if self._is_sqlite else engine.execution_options(**SNAPSHOT)
+        self._reading = async_sessionmaker(reader, expire_on_commit=False)
         writer = engine.execution_options(**{WRITES: True})
         self._writing = async_sessionmaker(writer, expire_on_commit=False)
 

@@ -160,3 +160,16 @@ async def test_a_cancelled_write_lets_go_of_its_lock(storage):
     assert isinstance(held, asyncio.CancelledError)
     async with storage.database.reading() as session:
         assert await session.scalar(text("SELECT count(*) FROM counters WHERE n = 1")) == 0
+
+
+async def test_a_reader_sees_one_moment(storage):
+    async with storage.database.writing() as session:
+        await session.execute(text("CREATE TABLE counters (n INTEGER)"))
+    count = text("SELECT count(*) FROM counters")
+    async with storage.database.reading() as reader:
+        assert await reader.scalar(count) == 0
+        async with storage.database.writing() as session:
+            await session.execute(text("INSERT INTO counters VALUES (1)"))
+        assert await reader.scalar(count) == 0
+    async with storage.database.reading() as reader:
+        assert await reader.scalar(count) == 1
