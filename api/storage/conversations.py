@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.storage.ids import can_be_kept
+from api.storage.items import Item, add_items, remove_unneeded
 from api.storage.owned import load_owned, not_found
-from api.storage.responses import Item, add_items
 from api.storage.tables.responses import ConversationRow, ItemRow, RemovedItemRow
 
 
@@ -29,7 +29,7 @@ async def append_items(
     """Put items at the end of a conversation that is locked; an id that it has already is given
     anew, so that each item of a conversation has its own."""
     query = select(ItemRow.item_id).where(
-        ItemRow.holder_id == row.id, ItemRow.item_id.in_([item["id"] for item in items])
+        *_is_in(row.id), ItemRow.item_id.in_([item["id"] for item in items])
     )
     taken = set(await session.scalars(query))
     fresh: list[Item] = []
@@ -46,18 +46,22 @@ async def append_items(
 
 async def load_item(session: AsyncSession, row: ConversationRow, item_id: str) -> ItemRow:
     """One item. Raises APIError 404 without one."""
-    query = select(ItemRow).where(ItemRow.holder_id == row.id, ItemRow.item_id == item_id)
+    query = select(ItemRow).where(*_is_in(row.id), ItemRow.item_id == item_id)
     found = (await session.scalars(query)).first() if can_be_kept(item_id) else None
     if found is None:
         raise not_found("item", item_id)
     return found
 
 
-async def remove_item(session: AsyncSession, item: ItemRow) -> None:
-    """Delete an item of a conversation; its place is remembered."""
-    place = RemovedItemRow(holder_id=item.holder_id, item_id=item.item_id, position=item.position)
+async def remove_item(session: AsyncSession, row: ConversationRow, item: ItemRow) -> None:
+    """Take an item out of a conversation that is locked; its place is remembered. It stays while a
+    response that was made of it is there."""
+    place = RemovedItemRow(holder_id=row.id, item_id=item.item_id, position=item.position)
     await session.merge(place)
-    await session.delete(item)
+    item.removed_at = row.num_positions
+    row.num_positions += 1
+    await session.flush()
+    await remove_unneeded(session, row.id)
 
 
 async def places_of_removed(
@@ -69,7 +73,7 @@ async def places_of_removed(
         return {}
     num_before = (
         select(func.count())
-        .where(ItemRow.holder_id == conversation_id, ItemRow.position < RemovedItemRow.position)
+        .where(*_is_in(conversation_id), ItemRow.position < RemovedItemRow.position)
         .scalar_subquery()
     )
     query = select(RemovedItemRow.item_id, num_before).where(
@@ -79,7 +83,16 @@ async def places_of_removed(
 
 
 async def remove_conversation(session: AsyncSession, row: ConversationRow) -> None:
-    """Delete a conversation and its items."""
-    for table in (ItemRow, RemovedItemRow):
-        await session.execute(delete(table).where(table.holder_id == row.id))
+    """Delete a conversation that is locked. Its items stay while responses that were made of them
+    are there."""
+    await session.execute(delete(RemovedItemRow).where(RemovedItemRow.holder_id == row.id))
+    await session.execute(
+        update(ItemRow).where(*_is_in(row.id)).values(removed_at=row.num_positions)
+    )
+    await remove_unneeded(session, row.id)
     await session.delete(row)
+
+
+def _is_in(conversation_id: str) -> tuple[ColumnElement[bool], ...]:
+    """Of items that were not removed."""
+    return ItemRow.holder_id == conversation_id, ItemRow.removed_at.is_(None)

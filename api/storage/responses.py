@@ -1,4 +1,4 @@
-"""Responses and what belongs to them: items, events, the conversation they are part of."""
+"""Responses: their context, their events, and how they go."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.storage import ids
+from api.storage.items import (
+    Item,
+    add_items,
+    conversation_items,
+    items_of,
+    lock_conversation,
+    num_conversation_items,
+    own_items,
+    remove_unneeded,
+)
 from api.storage.owned import find_owned, not_found
 from api.storage.tables.responses import EventsRow, ItemRow, ResponseRow
 
-Item = dict[str, Any]
 Event = dict[str, Any]
 
 COMPRESSION = 1
@@ -42,40 +51,6 @@ async def load_response(
     return row
 
 
-async def items_of(session: AsyncSession, holder_ids: Sequence[str]) -> list[Item]:
-    """Items of responses, in the order of `holder_ids` and within each."""
-    rows = await session.scalars(
-        select(ItemRow).where(ItemRow.holder_id.in_(holder_ids)).order_by(ItemRow.position)
-    )
-    by_holder: dict[str, list[Item]] = {holder_id: [] for holder_id in holder_ids}
-    for row in rows:
-        by_holder[row.holder_id].append(row.body)
-    return [item for holder_id in holder_ids for item in by_holder[holder_id]]
-
-
-async def conversation_items(session: AsyncSession, conversation_id: str, end: int) -> list[Item]:
-    """Items of a conversation at the positions [0, end)."""
-    query = select(ItemRow.body).where(ItemRow.holder_id == conversation_id, ItemRow.position < end)
-    return list(await session.scalars(query.order_by(ItemRow.position)))
-
-
-async def own_items(session: AsyncSession, row: ResponseRow) -> list[Item]:
-    """The items of a response's request."""
-    return await _side(session, row.id, is_output=False)
-
-
-async def output_of(session: AsyncSession, row: ResponseRow) -> list[Item]:
-    """What the model made."""
-    return await _side(session, row.id, is_output=True)
-
-
-async def _side(session: AsyncSession, response_id: str, *, is_output: bool) -> list[Item]:
-    query = select(ItemRow.body).where(
-        ItemRow.holder_id == response_id, ItemRow.is_output == is_output
-    )
-    return list(await session.scalars(query.order_by(ItemRow.position)))
-
-
 async def context_of(session: AsyncSession, row: ResponseRow) -> list[Item]:
     """All that a response was made of: its conversation, the responses before it, its input."""
     root = row if not row.ancestors else await session.get(ResponseRow, row.ancestors[0])
@@ -86,39 +61,46 @@ async def context_of(session: AsyncSession, row: ResponseRow) -> list[Item]:
     return [*before, *await items_of(session, row.ancestors), *own]
 
 
-async def find_item(session: AsyncSession, project_id: str, item_id: str) -> Item | None:
-    """An item of the project by its id, the newest if several have it."""
-    query = (
-        select(ItemRow)
-        .where(ItemRow.project_id == project_id, ItemRow.item_id == item_id)
-        .order_by(ItemRow.holder_id.desc())
-        .limit(1)
+async def keep_context(session: AsyncSession, row: ResponseRow, before: Sequence[Item]) -> None:
+    """A new response will find what it was made of, whatever is deleted from now on. If some of it
+    was deleted since it was read, all of it stays as that of a deleted response does.
+
+    Arguments:
+        before: what comes before the items of its request, as it was read.
+    """
+    if not before or await _is_there(session, row, len(before)):
+        return
+    gone = ResponseRow(
+        id=ids.new_id("response"),
+        project_id=row.project_id,
+        created_at=row.created_at,
+        key_id=row.key_id,
+        status="completed",
+        body={},
+        request={},
+        ancestors=[],
+        is_background=False,
+        is_deleted=True,
+        has_events=False,
+        queue=row.queue,
+        is_open=False,
     )
-    row = (await session.scalars(query)).first()
-    return None if row is None else row.body
+    session.add(gone)
+    add_items(session, gone.project_id, gone.id, before, removed_at=0)
+    row.parent_id, row.ancestors, row.num_before = gone.id, [gone.id], 0
 
 
-def add_items(
-    session: AsyncSession,
-    project_id: str,
-    holder_id: str,
-    items: Sequence[Item],
-    *,
-    first: int = 0,
-    is_output: bool = False,
-) -> None:
-    """Put items, which have ids, at [first, first + number of items)."""
-    session.add_all(
-        ItemRow(
-            holder_id=holder_id,
-            position=first + index,
-            project_id=project_id,
-            item_id=item["id"],
-            is_output=is_output,
-            body=item,
-        )
-        for index, item in enumerate(items)
-    )
+async def _is_there(session: AsyncSession, row: ResponseRow, num_items: int) -> bool:
+    """Whether a new response still has what it builds on, which nobody can delete before the
+    transaction ends."""
+    if row.parent_id is not None:  # while it is there, so is all before it
+        parent = select(ResponseRow.id).where(ResponseRow.id == row.parent_id)
+        return await session.scalar(parent.with_for_update(read=True, key_share=True)) is not None
+    assert row.conversation_id is not None
+    if not await lock_conversation(session, row.conversation_id):
+        return False
+    num_left = await num_conversation_items(session, row.conversation_id, row.num_before)
+    return num_left == num_items
 
 
 def add_events(session: AsyncSession, response_id: str, events: Sequence[Event]) -> None:
@@ -165,13 +147,23 @@ async def remove_response(session: AsyncSession, row: ResponseRow) -> None:
     row.lease_number += 1  # whoever makes it cannot write any more
     row.body, row.request, row.outputs = {}, {}, {}
     await session.execute(delete(EventsRow).where(EventsRow.response_id == row.id))
+    await session.execute(update(ItemRow).where(ItemRow.holder_id == row.id).values(removed_at=0))
     await session.flush()
     at: ResponseRow | None = row
     while at is not None and at.is_deleted and not await _is_built_on(session, at):
         await session.execute(delete(ItemRow).where(ItemRow.holder_id == at.id))
         await session.delete(at)
         await session.flush()
-        at = None if at.parent_id is None else await session.get(ResponseRow, at.parent_id)
+        if at.num_before and at.conversation_id is not None:
+            await remove_unneeded(session, at.conversation_id)
+        # Locked, so that of two who go at once the later one sees that the other is gone.
+        at = await _locked(session, at.parent_id)
+
+
+async def _locked(session: AsyncSession, response_id: str | None) -> ResponseRow | None:
+    if response_id is None:
+        return None
+    return await session.get(ResponseRow, response_id, with_for_update=True)
 
 
 async def _is_built_on(session: AsyncSession, row: ResponseRow) -> bool:

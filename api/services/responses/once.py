@@ -69,5 +69,7 @@ async def _is_made(exchange: Exchange, response_id: str) -> bool:
         await verify_uncalled(session, exchange.project_id, response_id)
     if row is not None:
         async with exchange.storage.database.writing() as session:
-            await remove_response(session, await session.get_one(ResponseRow, row.id))
+            await remove_response(
+                session, await session.get_one(ResponseRow, row.id, with_for_update=True)
+            )
     return False

@@ -22,7 +22,7 @@ class ResponseRow(LeasedRow):
         request: the body of the request, for whoever takes it over or continues it.
         parent_id: `previous_response_id`.
         ancestors: ids of all responses before it, oldest first.
-        num_before: items of the conversation that it builds on, by their positions.
+        num_before: it builds on what was in the conversation when this was its next position.
         is_deleted: gone for its owner; kept while later responses build on it.
         has_events: its stream can be read again.
         outputs: what tools gave so far, by `call_id`.
@@ -50,6 +50,9 @@ class ResponseRow(LeasedRow):
     is_cancelled: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
+Index(None, ResponseRow.conversation_id, ResponseRow.num_before)
+
+
 class ItemRow(Base):
     """One item of a response or of a conversation.
 
@@ -58,6 +61,9 @@ class ItemRow(Base):
         position: its place there, from 0.
         item_id: what clients call it; the same item may be held by several.
         is_output: the model made it, in that response.
+        removed_at: it is nobody's any more, and stays for the responses that were made of it. Of a
+            conversation: the position that its removal took; responses with a `num_before` in
+            [position + 1, removed_at] were made of it. Of a deleted response: 0.
     """
 
     __tablename__ = "items"
@@ -69,6 +75,7 @@ class ItemRow(Base):
     item_id: Mapped[str] = mapped_column(ID)
     is_output: Mapped[bool] = mapped_column(Boolean)
     body: Mapped[dict[str, Any]] = mapped_column(Json)
+    removed_at: Mapped[int | None] = mapped_column(Integer)
 
 
 class RemovedItemRow(Base):
@@ -101,7 +108,8 @@ class ConversationRow(OwnedRow):
 
     Attributes:
         tags: OpenAI's `metadata`.
-        num_positions: the position of the next item.
+        num_positions: the position of the next item. Removing one takes a position too, so each
+            number is a moment, and names all that was in the conversation then.
     """
 
     __tablename__ = "conversations"

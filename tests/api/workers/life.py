@@ -221,10 +221,29 @@ class Life:
         answer = self.told.usage(await self.ask("POST", RESPONSES, json=body))
         self.told.bodies[f"{RESPONSES}/{answer['id']}"] = answer
         known += [item["id"] for item in answer["output"]]
+        await self.note_input(answer["id"])
+        gone = f"{path}/items/{known.pop(0)}"
+        await self.ask("DELETE", gone)
+        self.told.gone.append(gone)
         body = MODEL | {"input": "three", "previous_response_id": answer["id"]}
         answer = self.told.usage(await self.ask("POST", RESPONSES, json=body))
         await self.ask("DELETE", f"{RESPONSES}/{answer['id']}")
         self.told.gone.append(f"{RESPONSES}/{answer['id']}")
+        await self.delete_a_conversation()
+
+    async def delete_a_conversation(self) -> None:
+        made = await self.ask("POST", "/v1/conversations", json={"items": [USER]})
+        body = MODEL | {"input": "eight", "conversation": made["id"]}
+        answer = self.told.usage(await self.ask("POST", RESPONSES, json=body))
+        await self.note_input(answer["id"])
+        path = f"/v1/conversations/{made['id']}"
+        await self.ask("DELETE", path)
+        self.told.gone.append(path)
+
+    async def note_input(self, response_id: str) -> None:
+        """What a response was made of."""
+        path = f"{RESPONSES}/{response_id}/input_items"
+        self.told.bodies[path] = await self.ask("GET", path)
 
     async def keep_chats(self) -> None:
         body = MODEL | {"messages": [USER], "store": True, "metadata": {"n": "1"}}

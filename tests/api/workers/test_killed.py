@@ -50,6 +50,7 @@ TRANSACTIONS = {
     "cancelled upload": ("uploads.cancel_upload",),
     "conversation": (
         "conversations.create", "conversations.add_items",
+        "conversations.remove_item", "conversations.remove",
         "recorder.finish", "retrieval.delete_response",
     ),
     "stored chat": ("stored.keep", "stored.update", "stored.remove"),

@@ -33,8 +33,8 @@ from api.storage.conversations import (
     remove_conversation,
 )
 from api.storage.conversations import remove_item as remove_item_of
+from api.storage.items import conversation_items
 from api.storage.owned import find_owned
-from api.storage.responses import conversation_items
 from api.storage.tables.responses import ConversationRow
 
 Body = dict[str, Any]
@@ -78,7 +78,8 @@ async def update(exchange: Exchange, conversation_id: str, body: Mapping[str, An
 
 
 async def remove(exchange: Exchange, conversation_id: str) -> Body:
-    """Delete it with its items; responses that were part of it stay. Raises APIError 404."""
+    """Delete it with its items; responses that were part of it stay as they are. Raises APIError
+    404."""
     async with exchange.storage.database.writing() as session:
         await remove_conversation(session, await _locked(session, exchange, conversation_id))
     return {"id": conversation_id, "object": "conversation.deleted", "deleted": True}
@@ -124,10 +125,10 @@ async def retrieve_item(
 
 
 async def remove_item(exchange: Exchange, conversation_id: str, wanted_id: str) -> Body:
-    """Delete an item; the conversation it was in. Raises APIError 404."""
+    """Take an item out of it; the conversation it was in. Raises APIError 404."""
     async with exchange.storage.database.writing() as session:
         row = await _locked(session, exchange, conversation_id)
-        await remove_item_of(session, await load_item(session, row, wanted_id))
+        await remove_item_of(session, row, await load_item(session, row, wanted_id))
     return shown(row)
 
 

@@ -15,13 +15,8 @@ from api.services.responses.exchange import Exchange
 from api.services.responses.objects.ids import item_id
 from api.services.responses.request.conversion import Placed
 from api.storage.conversations import load_conversation
-from api.storage.responses import (
-    context_of,
-    conversation_items,
-    find_item,
-    find_response,
-    output_of,
-)
+from api.storage.items import conversation_items, find_item, output_of
+from api.storage.responses import context_of, find_response
 from api.storage.tables.responses import ConversationRow
 from engine.errors import InvalidParameterError
 
@@ -35,12 +30,14 @@ class History:
     Attributes:
         items: all of it, oldest first, the request's own last.
         own: the request's items as they are kept, with ids.
+        before: those that others keep: its conversation, or the responses before it.
         ancestors: ids of the responses before it, oldest first.
-        num_before: positions of its conversation that come before it.
+        num_before: the next position of its conversation when that was read.
     """
 
     items: Sequence[Placed]
     own: Sequence[dict[str, Any]] = ()
+    before: Sequence[dict[str, Any]] = ()
     ancestors: Sequence[str] = ()
     num_before: int = 0
 
@@ -49,9 +46,9 @@ class History:
 class _Before:
     """What comes before a request; see `History`."""
 
-    items: Sequence[InputItem] = ()
+    items: Sequence[dict[str, Any]] = ()
     ancestors: Sequence[str] = ()
-    num_items: int = 0
+    num_before: int = 0
     is_unkept: bool = False
 
 
@@ -65,7 +62,7 @@ async def load_history(exchange: Exchange, request: PromptFields, response_id: s
     given = input_items(request.input)
     known = exchange.remembered
     if known is not None and known.id == request.previous_response_id:
-        before = _Before(ITEMS.validate_python(known.items), is_unkept=True)
+        before = _Before(known.items, is_unkept=True)
         return _joined(before, given, response_id)
     needs_storage = (
         request.previous_response_id is not None
@@ -84,11 +81,18 @@ async def load_history(exchange: Exchange, request: PromptFields, response_id: s
 
 
 def _joined(before: _Before, own: Sequence[InputItem], response_id: str) -> History:
-    items = [Placed(item) for item in before.items]
+    earlier = ITEMS.validate_python(list(before.items))
+    items = [Placed(item) for item in earlier]
     items += [Placed(item, f"input[{index}]") for index, item in enumerate(own)]
-    new = [*before.items, *own] if before.is_unkept else own  # nobody else keeps what was not kept
+    new = [*earlier, *own] if before.is_unkept else own  # nobody else keeps what was not kept
     kept = [_with_id(stored_form(item), response_id, index) for index, item in enumerate(new)]
-    return History(items=items, own=kept, ancestors=before.ancestors, num_before=before.num_items)
+    return History(
+        items=items,
+        own=kept,
+        before=() if before.is_unkept else before.items,
+        ancestors=before.ancestors,
+        num_before=before.num_before,
+    )
 
 
 def _with_id(item: dict[str, Any], response_id: str, index: int) -> dict[str, Any]:
@@ -100,7 +104,7 @@ async def _before(session: AsyncSession, project_id: str, request: PromptFields)
     if request.conversation_id is not None:
         row = await _conversation(session, project_id, request.conversation_id)
         items = await conversation_items(session, row.id, row.num_positions)
-        return _Before(ITEMS.validate_python(items), num_items=row.num_positions)
+        return _Before(items, num_before=row.num_positions)
     if request.previous_response_id is None:
         return _Before()
     row = await find_response(session, project_id, request.previous_response_id)
@@ -117,7 +121,7 @@ async def _before(session: AsyncSession, project_id: str, request: PromptFields)
             param="previous_response_id",
         )
     items = [*await context_of(session, row), *await output_of(session, row)]
-    return _Before(ITEMS.validate_python(items), ancestors=(*row.ancestors, row.id))
+    return _Before(items, ancestors=(*row.ancestors, row.id))
 
 
 async def _conversation(

@@ -32,7 +32,8 @@ from api.services.responses.request.conversion import Placed
 from api.services.responses.stored.mcp_claims import called_in, let_go, take_up
 from api.services.responses.stored.recorder import Events
 from api.services.responses.stored.rows import Work, write_begin, write_end, writing
-from api.storage.responses import add_events, context_of, events_after, load_response, own_items
+from api.storage.items import own_items
+from api.storage.responses import add_events, context_of, events_after, load_response
 from api.storage.tables.responses import ResponseRow
 
 PACE_S = 0.05
@@ -75,7 +76,8 @@ async def enqueue(
     events = frame.queued()
     async with writing(exchange) as session:
         await _verify_room(session, exchange.project_id)
-        row = write_begin(
+        await take_up(session, exchange.project_id, events[-1]["response"]["id"], approved)
+        row = await write_begin(
             session,
             exchange,
             events[-1]["response"],
@@ -86,7 +88,6 @@ async def enqueue(
             usage=frame.usage,
         )
         add_events(session, row.id, events)
-        await take_up(session, row.project_id, row.id, approved)
     return row.body
 
 

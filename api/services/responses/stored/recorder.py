@@ -80,7 +80,9 @@ class Recorder:
         """The response exists from now on."""
         owner = f"stream-{secrets.token_hex(8)}"
         async with writing(self._exchange) as session:
-            row = self._insert(session, ready[-1]["response"], Work(is_open=True, owner=owner))
+            row = await self._insert(
+                session, ready[-1]["response"], Work(is_open=True, owner=owner)
+            )
             add_events(session, row.id, ready)
         self._lease = Lease(row.id, owner, 0)
         return asyncio.create_task(self._beat(self._lease))
@@ -114,7 +116,7 @@ class Recorder:
                     row = await hold(session, ResponseRow, self._lease)
                     add_events(session, row.id, events)
                 else:
-                    row = self._insert(session, response, Work())
+                    row = await self._insert(session, response, Work())
                 await write_end(session, row, response, self._history.own)
         except LeaseLostError:
             raise APIError(
@@ -127,8 +129,8 @@ class Recorder:
         with contextlib.suppress(APIError):
             await self.finish(ending[-1]["response"], [*events, *ending])
 
-    def _insert(self, session: Any, response: Snapshot, work: Work) -> ResponseRow:
-        return write_begin(
+    async def _insert(self, session: Any, response: Snapshot, work: Work) -> ResponseRow:
+        return await write_begin(
             session,
             self._exchange,
             response,

@@ -16,8 +16,9 @@ from api.services.responses.exchange import Exchange
 from api.services.responses.objects.snapshot import Snapshot
 from api.services.webhooks.events import emit
 from api.storage.conversations import append_items, load_conversation
+from api.storage.items import add_items
 from api.storage.leases import now_ms
-from api.storage.responses import add_items
+from api.storage.responses import keep_context
 from api.storage.tables.responses import ResponseRow
 
 FOREGROUND = "responses"
@@ -67,7 +68,7 @@ async def writing(exchange: Exchange) -> AsyncGenerator[AsyncSession, None]:
         ) from None
 
 
-def write_begin(
+async def write_begin(
     session: AsyncSession,
     exchange: Exchange,
     response: Snapshot,
@@ -78,7 +79,7 @@ def write_begin(
     has_events: bool,
     usage: dict[str, Any],
 ) -> ResponseRow:
-    """The response exists from now on, with the items of its request.
+    """The response exists from now on, with all that it is made of.
 
     Arguments:
         request: the body, to be continued or taken over.
@@ -105,6 +106,7 @@ def write_begin(
         lease_owner=work.owner,
         lease_until=0 if work.owner is None else now_ms() + LEASE_MS,
     )
+    await keep_context(session, row, history.before)
     session.add(row)
     add_items(session, row.project_id, row.id, history.own)
     return row

@@ -205,12 +205,15 @@ async def test_a_deleted_response_is_gone_but_not_for_what_was_built_on_it(
     first = await asker.ask("one")
     second = await asker.ask("two", previous_response_id=first["id"])
     before = asker.prompt()
+    (item,) = (await retrieval.list_input_items(asker.exchange, first["id"], ItemsQuery()))["data"]
     deleted = await retrieval.delete_response(asker.exchange, first["id"])
     assert deleted == {"id": first["id"], "object": "response", "deleted": True}
     with pytest.raises(APIError):
         await retrieved(asker, first["id"])
     with pytest.raises(APIError):
         await asker.ask("x", previous_response_id=first["id"])
+    with pytest.raises(APIError):
+        await asker.ask([{"type": "item_reference", "id": item["id"]}])
     await asker.ask("three", previous_response_id=second["id"])
     assert asker.prompt()[: len(before) - 1] == before[:-1]
     third = asker.speaker.engine.requests
