@@ -84,7 +84,7 @@ class World:
     async def retrieve(self, batch):
         return (await self.ask("GET", f"/v1/batches/{batch['id']}"))[1]
 
-    async def ended(self, batch, timeout_s=15.0):
+    async def ended(self, batch, timeout_s=60.0):
         async with asyncio.timeout(timeout_s):
             while (now := await self.retrieve(batch))["status"] not in ENDED:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)

@@ -66,7 +66,7 @@ async def load(storage, row_id):
         return await session.get_one(BatchRow, row_id)
 
 
-async def until(condition, timeout_s=10.0):
+async def until(condition, timeout_s=60.0):
     async with asyncio.timeout(timeout_s):
         while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -53,7 +53,7 @@ async def retrieved(asker: Any, response_id: str) -> dict[str, Any]:
 
 
 async def until(asker: Any, response_id: str, is_so: Callable[[dict[str, Any]], bool]) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not is_so(body := await retrieved(asker, response_id)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return body
@@ -61,7 +61,7 @@ async def until(asker: Any, response_id: str, is_so: Callable[[dict[str, Any]], 
 
 async def until_closed(asker: Any) -> None:
     """Until the engine was told that nobody wants its answer."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not asker.speaker.engine.closed:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -72,7 +72,7 @@ def is_over(body: dict[str, Any]) -> bool:
 
 async def streamed(asker: Any, response_id: str, after: int | None = None) -> list[Any]:
     query = RetrieveQuery(stream=True, starting_after=after)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         sent = [
             event
             async for event in await retrieval.stream_again(asker.exchange, response_id, query)
@@ -100,6 +100,6 @@ async def known(asker: Any, response_id: str) -> list[Any]:
 
 
 async def until_events(asker: Any, response_id: str, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(await known(asker, response_id)) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.002)
