@@ -72,14 +72,20 @@ class BlobStore:
                 await asyncio.to_thread(_sync, self.folder / key)
         return counter.num_bytes
 
-    async def read(self, key: str, start: int, end: int) -> AsyncGenerator[bytes]:
+    async def read(
+        self, key: str, start: int, end: int, *, may_vanish: bool = False
+    ) -> AsyncGenerator[bytes]:
         """Bytes [start, end) in pieces, fetched as they are asked for.
+
+        Arguments:
+            may_vanish: that they are gone is no line in the log: the caller finds out why.
 
         Raises:
             StorageError: they cannot be had.
         """
+        foreseen = (FileNotFoundError,) if may_vanish else ()
         for position in range(start, end, READ_BYTES):
-            with telling():
+            with telling(*foreseen):
                 piece = await obstore.get_range_async(
                     self._store, key, start=position, end=min(end, position + READ_BYTES)
                 )

@@ -110,14 +110,16 @@ class Database:
 
 
 @contextmanager
-def telling() -> Generator[None]:
-    """Exceptions of drivers, disks and blob stores as ours, with a line in the log."""
+def telling(*foreseen: type[BaseException]) -> Generator[None]:
+    """Exceptions of drivers, disks and blob stores as ours, with a line in the log unless they are
+    `foreseen`."""
     try:
         yield
     except IntegrityError:
         raise
     except FAULTS as fault:
-        log.error("storage: %s", first_paragraph(fault))
+        if not isinstance(fault, foreseen):
+            log.error("storage: %s", first_paragraph(fault))
         raise from_fault(fault) from fault
 
 

@@ -133,6 +133,7 @@ async def complete_upload(
         except StorageError:  # the parts are gone once the upload is over
             async with storage.database.reading() as session:
                 await _load_pending(session, project_id, upload_id)
+            log.error("parts of %s cannot be put together", upload_id)
             raise
         if asked.md5 is not None and digest.hexdigest() != asked.md5.lower():
             raise APIError(
@@ -268,7 +269,9 @@ async def _joined(
     storage: Storage, parts: list[UploadPartRow], digest: Any
 ) -> AsyncIterator[bytes]:
     for part in parts:
-        async for piece in storage.blobs.read(part_key(part.id), 0, part.num_bytes):
+        async for piece in storage.blobs.read(
+            part_key(part.id), 0, part.num_bytes, may_vanish=True
+        ):
             digest.update(piece)
             yield piece
 

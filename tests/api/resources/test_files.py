@@ -432,17 +432,17 @@ async def test_only_one_of_two_completions_makes_a_file(one):
 
 
 async def test_who_reads_parts_that_another_completion_removes_is_told_of_that(
-    one, storage, monkeypatch
+    one, storage, monkeypatch, caplog
 ):
     _, upload, _ = await begin(one)
     _, part, _ = await add(one, upload, DATA)
     read, has_begun, may_go_on = type(storage.blobs).read, asyncio.Event(), asyncio.Event()
 
-    async def slowly_once(*given):
+    async def slowly_once(*given, **options):
         if not has_begun.is_set():
             has_begun.set()
             await may_go_on.wait()
-        async for piece in read(*given):
+        async for piece in read(*given, **options):
             yield piece
 
     monkeypatch.setattr(type(storage.blobs), "read", slowly_once)
@@ -453,6 +453,16 @@ async def test_who_reads_parts_that_another_completion_removes_is_told_of_that(
     status, body, _ = await slow
     assert (status, body["error"]["code"]) == (400, "invalid_upload_status")
     assert len((await one.ask("GET", "/v1/files"))[1]["data"]) == 1
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
+
+
+async def test_parts_that_are_gone_for_no_reason_are_in_the_log(one, storage, caplog):
+    _, upload, _ = await begin(one)
+    _, part, _ = await add(one, upload, DATA)
+    await storage.blobs.delete(f"parts/{part['id']}")
+    status, body, _ = await complete(one, upload, [part["id"]])
+    assert (status, body["error"]["code"]) == (503, "storage_unavailable")
+    assert f"parts of {upload['id']} cannot be put together" in caplog.text
 
 
 async def test_an_upload_over_the_limit_is_refused_at_once(one):
