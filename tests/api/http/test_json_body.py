@@ -111,9 +111,9 @@ def test_the_end_of_a_string_is_found_behind_escapes(text, end):
 
 def test_a_string_of_backslashes_costs_linear_time():
     body = b'{"a":"' + b"\\\\" * 1_000_000 + b'\\"' * 10 + b'"}'
-    started = time.perf_counter()
+    started = time.process_time()
     parse_json_object(body)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "a/b; c"])

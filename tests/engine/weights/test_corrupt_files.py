@@ -181,13 +181,13 @@ HEADER_DAMAGE = [
 
 def refusal(folder: Path, rules) -> str:
     """Open the folder as the engine does; its refusal, which must be quick and small."""
-    started = time.perf_counter()
+    started = time.process_time()
     tracemalloc.start()
     with pytest.raises(ModelFormatError) as caught:
         verify_weights(open_checkpoint(ModelFolder(folder)), rules)
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert time.perf_counter() - started < MAX_SECONDS
+    assert time.process_time() - started < MAX_SECONDS
     assert peak_bytes < MAX_BYTES
     message = str(caught.value)
     assert "\n" not in message
