@@ -7,10 +7,11 @@ that it takes has lost least.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-Schema = Mapping[str, Any]
+from api.parsers.schema import Schema
+
 Places = tuple[str, ...]
 
 UNENFORCEABLE = frozenset(

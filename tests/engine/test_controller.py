@@ -243,19 +243,22 @@ def test_pages_of_a_running_engine_are_not_released(world):
     assert world.memory.log == ["pages released"]
 
 
-def test_resuming_a_drain_refuses_it(world, make_request):
+def drain(world, make_request):
+    """Ada's request runs, and Ada waits for its end."""
     world.put(AddRequest(make_request("r1", max_tokens=50)))
     world.put(Control(1, Pause(WAIT)))
     world.turn(2)
+
+
+def test_resuming_a_drain_refuses_it(world, make_request):
+    drain(world, make_request)
     assert world.ask(Resume(), BOB) == Done(7)
     world.turn()
     assert [each.error.code for each in world.got[ADA] if isinstance(each, Refused)] == ["resumed"]
 
 
 def test_keeping_what_a_drain_waits_for_refuses_the_drain(world, make_request):
-    world.put(AddRequest(make_request("r1", max_tokens=50)))
-    world.put(Control(1, Pause(WAIT)))
-    world.turn(2)
+    drain(world, make_request)
     assert world.ask(Pause(KEEP), BOB) == Done(7)
     world.turn()
     refused = [each.error.code for each in world.got[ADA] if isinstance(each, Refused)]
@@ -264,9 +267,7 @@ def test_keeping_what_a_drain_waits_for_refuses_the_drain(world, make_request):
 
 
 def test_ending_what_a_drain_waits_for_ends_the_drain(world, make_request):
-    world.put(AddRequest(make_request("r1", max_tokens=50)))
-    world.put(Control(1, Pause(WAIT)))
-    world.turn(2)
+    drain(world, make_request)
     assert world.ask(Pause(ABORT), BOB) == Done(7)
     world.turn()
     assert Done(1) in world.got[ADA]

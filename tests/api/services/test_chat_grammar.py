@@ -11,8 +11,7 @@ from api.model.formats import ModelFormats
 from api.parsers.reasoning import REASONING_PARSERS
 from api.parsers.tools import TOOL_PARSERS
 from engine.errors import InvalidParameterError
-from engine.grammar.compile import compile_grammar
-from engine.grammar.vocabulary import make_vocabulary
+from tests.api.services.grammars import accepts
 
 BOTH = ModelFormats(tools=TOOL_PARSERS["hermes"], reasoning=REASONING_PARSERS["qwen3"])
 TEMPLATE = (
@@ -41,15 +40,6 @@ def speaker(speaking: Any) -> Any:
     made = speaking("ok", template=TEMPLATE, formats=BOTH)
     made.engine.info = msgspec.structs.replace(made.engine.info, max_model_len=1024)
     return made
-
-
-def accepts(speaker: Any, text: str) -> bool:
-    """Whether the last request's grammar lets the model say exactly this."""
-    grammar, tokenizer = speaker.engine.requests[-1].grammar, speaker.context.tokenizer
-    vocabulary = make_vocabulary(tokenizer, speaker.engine.info.vocab_size, (0,))
-    matcher = compile_grammar(grammar, vocabulary)
-    ids = tokenizer.encode(text)
-    return matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting()
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from api.model.formats import ModelFormats
 from api.parsers.tools import TOOL_PARSERS
 from api.services.anthropic.service import create_message
 from engine.errors import InvalidParameterError
-from engine.grammar.compile import compile_grammar
-from engine.grammar.vocabulary import make_vocabulary
+from tests.api.services.grammars import accepts
 
 TEMPLATE = "{{ tools | length if tools else 0 }}{{ messages[0].content }}"
 LOOKED_AT = "tools[0].function.parameters"
@@ -57,15 +56,6 @@ def speaker_of(speaking: Any) -> Any:
         return made
 
     return make
-
-
-def accepts(speaker: Any, text: str) -> bool:
-    """Whether the last request's grammar lets the model say exactly this."""
-    grammar, tokenizer = speaker.engine.requests[-1].grammar, speaker.context.tokenizer
-    vocabulary = make_vocabulary(tokenizer, speaker.engine.info.vocab_size, (0,))
-    matcher = compile_grammar(grammar, vocabulary)
-    ids = tokenizer.encode(text)
-    return matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting()
 
 
 @pytest.mark.parametrize(
